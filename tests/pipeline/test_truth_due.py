@@ -11,11 +11,13 @@ import pyarrow as pa
 import pytest
 import yaml
 from mlflow import MlflowClient
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from nocturne import config
 from nocturne.cli import app
-from nocturne.errors import ConfigError, StateError, Superseded
+from nocturne.config.models import Pipeline
+from nocturne.errors import StateError, Superseded
 from nocturne.model.aliases import changes_of
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.operate.due import due_nights, labels_seen
@@ -27,11 +29,19 @@ from nocturne.operate.truth_log import log_truths
 from nocturne.operate.truth_nights import truth_nights
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.runs import logged_to
+from nocturne.records.evidence import Evidence
 from nocturne.records.truth import Truth, TruthPart
 from pipeline.test_arms import register
 from pipeline.test_challengers import FIXED, Project, night, published
 from pipeline.test_truth import labels, write_labels
 
+PIPELINE: dict[str, Any] = {
+    "name": "p",
+    "model": {"name": "small", "alias": "champion"},
+    "input": {"path": "data"},
+    "output": {"path": "out/scores", "keys": ["id"]},
+    "labels": {"path": "labels", "column": "late"},
+}
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
 RANDOM = np.random.default_rng(9)
 
@@ -225,43 +235,36 @@ class TestEvidence:
         last = changes_of(client.get_registered_model("small").tags, "champion")[-1]
         assert (last.by, last.before, last.after, last.why) == ("ada", 1, 2, found.why)
 
-    @pytest.mark.parametrize(
-        ("when", "why"),
-        [
-            ({"nights": 4}, "3 of 4 nights have labels"),
-            ({"better_by": 0.9}, "and 0.9 is asked for"),
-            ({"metric": "mae"}, "no night with labels has mae of both"),
-        ],
-    )
-    def test_what_is_missing_is_said(
-        self, project: Project, when: dict[str, Any], why: str
-    ) -> None:
-        loaded = self.judged(project, **when)
-        found = evidence_of(loaded)
-        assert not found.proposed
-        assert why in found.why
-        with pytest.raises(StateError, match="is not promoted"):
-            promote_on(loaded, found, None, "ada")
-
-    def test_a_segment_that_is_worse_speaks_against_it(self, project: Project) -> None:
+    def test_what_is_missing_and_what_speaks_against_it_is_said(self, project: Project) -> None:
         """In the segment c labels are as the champion's scores say."""
-        loaded = self.judged(project, champion_in="c", metric="brier", better_by=0.0)
-        first = evidence_of(loaded)
-        assert (first.segments, first.proposed) == ({}, True), first.why
-        promote = {"when": self.WHEN | {"metric": "brier", "better_by": 0.0}}
+        loaded = self.judged(project, champion_in="c")
+
+        def asked(unless: dict[str, Any] | None = None, **when: Any) -> Evidence:
+            promote = {"when": self.WHEN | when, "unless": unless}
+            return evidence_of(with_sections(loaded, promote=promote))
+
+        for found, why in (
+            (asked(nights=4), "3 of 4 nights have labels"),
+            (asked(better_by=0.9), "and 0.9 is asked for"),
+            (asked(metric="mae"), "no night with labels has mae of both"),
+        ):
+            assert not found.proposed
+            assert why in found.why
+            with pytest.raises(StateError, match="is not promoted"):
+                promote_on(loaded, found, None, "ada")
+        brier = {"metric": "brier", "better_by": 0.0}
+        assert asked(**brier).proposed
+        assert asked(**brier).segments == {}
         for worse_by, holds in ((0.0, False), (0.5, True)):
-            unless = {"segment": "word", "worse_by": worse_by}
-            found = evidence_of(with_sections(loaded, promote={**promote, "unless": unless}))
+            found = asked({"segment": "word", "worse_by": worse_by}, **brier)
             assert set(found.segments) == {"word=a", "word=b", "word=c", "word=null"}
             assert found.proposed is holds
             assert holds or "brier of word=c is worse by 0." in found.why
 
-    def test_nights_of_other_versions_are_not_mixed(self, project: Project) -> None:
-        loaded = self.judged(project)
-        register(loaded, alias="challenger")
+        register(loaded, alias="challenger")  # nights of other versions are not mixed
         night(loaded, DAYS[2], force=True)
         truths_of(loaded, nights_of(loaded, DAYS[2:]))
-        found = evidence_of(loaded)
+        found = asked(**brier)
         assert (found.challenger, list(found.nights)) == (3, [DAYS[2]])
         assert not found.proposed
 
@@ -312,25 +315,23 @@ def test_estimates_are_believed_by_the_calibration_of_the_same_version() -> None
 @pytest.mark.parametrize(
     ("promote", "challengers", "why"),
     [
-        ({"when": {"metric": "acu"}}, [{"alias": "a"}], "metric: got acu, expected"),
-        ({"when": {"metric": "auc"}}, [], "promote.challenger: got None, expected one of"),
-        (
-            {"when": {"metric": "auc"}, "challenger": "b"},
-            [{"alias": "a"}],
-            "promote.challenger: got b",
-        ),
-        ({"when": {"metric": "auc", "nights": 1}}, [{"alias": "a"}], "needs nights: 2"),
-        (
-            {"when": {"metric": "auc"}, "unless": {"segment": "word", "worse_by": 0}},
-            [{"alias": "a"}],
-            "promote.unless.segment: got word",
-        ),
-        ({"when": {"metric": "auc"}}, [{"alias": "a", "name": "other"}], "is the model other"),
+        ({"metric": "acu"}, [{"alias": "a"}], "metric: got acu, expected"),
+        ({"metric": "auc"}, [], "promote.challenger: got None, expected one of"),
+        ({"metric": "auc", "challenger": "b"}, [{"alias": "a"}], "promote.challenger: got b"),
+        ({"metric": "auc", "nights": 1}, [{"alias": "a"}], "needs nights: 2"),
+        ({"metric": "auc", "unless": "word"}, [{"alias": "a"}], "unless.segment: got word"),
+        ({"metric": "auc"}, [{"alias": "a", "name": "other"}], "is the model other"),
     ],
 )
 def test_what_can_not_be_promoted_is_refused(
-    project: Project, promote: dict[str, Any], challengers: list[dict[str, Any]], why: str
+    promote: dict[str, Any], challengers: list[dict[str, Any]], why: str
 ) -> None:
-    loaded = with_days(project)
-    with pytest.raises(ConfigError, match=why):
-        with_sections(loaded, promote=promote, challengers=challengers)
+    when = dict(promote)
+    unless, challenger = when.pop("unless", None), when.pop("challenger", None)
+    asked = {
+        "when": when,
+        "challenger": challenger,
+        "unless": {"segment": unless, "worse_by": 0} if unless else None,
+    }
+    with pytest.raises(ValidationError, match=why):
+        Pipeline.model_validate(PIPELINE | {"promote": asked, "challengers": challengers})

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 from sklearn import metrics
 
 from nocturne import config
+from nocturne.config.labels import Labels
 from nocturne.errors import ConfigError
 from nocturne.operate import joining, label_files
 from nocturne.records.truth import Truth
@@ -263,19 +265,19 @@ class TestChallengers:
 @pytest.mark.parametrize(
     ("section", "why"),
     [
-        ({"labels__quantile": 0.9}, "quantile is for kind: numbers"),
-        ({"labels__bounds": {"acu": {"min": 1}}}, "bounds: got acu, expected"),
-        ({"labels__bounds": {"auc": {}}}, "give min, max or both"),
-        ({"labels__metrics": {"auc": "1"}}, "metrics: auc is a figure already"),
-        ({"labels__format": "iceberg"}, "table is for format: iceberg"),
-        (
-            {"labels__segments": ["word"], "quality__sensitive": ["word"]},
-            "labels.segments names word",
-        ),
+        ({"quantile": 0.9}, "quantile is for kind: numbers"),
+        ({"bounds": {"acu": {"min": 1}}}, "bounds: got acu, expected"),
+        ({"bounds": {"auc": {}}}, "give min, max or both"),
+        ({"metrics": {"auc": "1"}}, "metrics: auc is a figure already"),
+        ({"format": "iceberg"}, "table is for format: iceberg"),
+        ({"kind": "multiclass", "positive": 1}, "positive is for kind: classes"),
     ],
 )
-def test_sections_that_can_not_be_meant_are_refused(
-    project: Project, section: dict[str, Any], why: str
-) -> None:
-    with pytest.raises(ConfigError, match=why):
-        with_labels(project, **section)
+def test_sections_that_can_not_be_meant_are_refused(section: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        Labels.model_validate({"path": "labels", "column": "late", **section})
+
+
+def test_a_sensitive_column_is_no_segment(project: Project) -> None:
+    with pytest.raises(ConfigError, match="labels.segments names word"):
+        with_labels(project, labels__segments=["word"], quality__sensitive=["word"])

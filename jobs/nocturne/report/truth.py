@@ -63,6 +63,8 @@ def truth_values(truth: Truth, version: str) -> Mapping[str, float]:
     values["truth.unlabelled"], values["truth.unscored"] = truth.unlabelled, truth.unscored
     for name, value in truth.estimate.items():
         values[metric_name("estimate", name)] = value
+        if (known := truth.parts["all"].figures.get(name)) is not None:
+            values[metric_name("estimate", f"{name}_error")] = value - known
     for of, found in truth.parts.items():
         if not of.startswith(_VERSION):
             values |= {metric_name("truth", of, name): v for name, v in found.figures.items()}
