@@ -6,18 +6,14 @@ So an event that is lost or repeated, and a run that a person starts, do no harm
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from nocturne.config import Loaded, load
+from nocturne.config import Loaded
 from nocturne.records.answers import TruthAnswer
 from nocturne.records.evidence import Evidence
 from nocturne_airflow.alerts import Alerts
@@ -25,7 +21,7 @@ from nocturne_airflow.channels import Message
 from nocturne_airflow.command import Commanding
 from nocturne_airflow.links import night_page, run_page
 from nocturne_airflow.operators import check, typed_answer
-from nocturne_airflow.watcher import STORED_WITHIN_S
+from nocturne_airflow.polling import PollingTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,51 +29,23 @@ if TYPE_CHECKING:
 __all__ = ["LabelsTrigger", "ProposeOperator", "TruthOperator", "truth_dag"]
 
 
-class LabelsTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
+class LabelsTrigger(PollingTrigger):
     """Polls the labels of published nights; sends an event if there are new or other ones.
 
     The triggerer reads them with the credentials of its own environment.
-
-    Args:
-        pipeline: the pipeline's name.
-        home: the project's folder.
-        every: seconds between two polls.
     """
 
-    def __init__(self, pipeline: str, home: str, every: float) -> None:
-        super().__init__()
-        self.pipeline, self.home, self.every = pipeline, home, every
-        self._last_error = ""
+    what = "labels"
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        data = {"pipeline": self.pipeline, "home": self.home, "every": self.every}
-        return f"{type(self).__module__}.{type(self).__qualname__}", data
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        while True:
-            seen = await asyncio.to_thread(self._seen)
-            last = await self.asset_state_store.aget("labels") or {}
-            there = seen or {}
-            if new := sorted(night for night, digest in there.items() if last.get(night) != digest):
-                yield TriggerEvent({"nights": new})
-                # The triggerer stores events about once a second, but what it has seen at once.
-                await asyncio.sleep(STORED_WITHIN_S)
-                await self.asset_state_store.aset("labels", seen)
-            await asyncio.sleep(self.every)
-
-    def _seen(self) -> dict[str, str] | None:
-        """The labels of each night; None if they can't be read, which is logged once."""
+    def look(self, loaded: Loaded) -> dict[str, str]:
         from nocturne.operate.due import labels_seen
 
-        try:
-            seen = labels_seen(load(self.pipeline, root=Path(self.home)))
-        except Exception as error:  # a trigger that raises would be restarted at once, forever
-            if str(error) != self._last_error:
-                self.log.warning("%s: can't look for its labels: %s", self.pipeline, error)
-            self._last_error = str(error)
-            return None
-        self._last_error = ""
-        return seen
+        return labels_seen(loaded)
+
+    def news(self, last: Any, seen: Any) -> dict[str, Any] | None:
+        known = last or {}
+        nights = sorted(night for night, digest in seen.items() if known.get(night) != digest)
+        return {"nights": nights} if nights else None
 
 
 class TruthOperator(Commanding, BaseOperator):  # type: ignore[misc,unused-ignore]

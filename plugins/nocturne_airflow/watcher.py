@@ -1,13 +1,8 @@
-"""Watches the registry: if alias or tags point to a new version, the last night is scored again.
-
-The last version is stored with the asset in Airflow's database, so a change that is made while
-the triggerer is down is noticed when it is back.
-"""
+"""Watches the registry: if alias or tags point to a new version, the last night is scored again."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,67 +10,33 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset, AssetWatcher
 from airflow.sdk.exceptions import AirflowSkipException
-from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from nocturne.config import Loaded, load, partition
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.credentials import lent
+from nocturne_airflow.polling import PollingTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = ["RegistryTrigger", "RescoreOperator", "last_night", "watching_dag"]
 
-STORED_WITHIN_S = 5.0
 
+class RegistryTrigger(PollingTrigger):
+    """Polls the version that the pipeline's selector points to. The first version sends no event.
 
-class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
-    """Polls the version that the pipeline's selector points to; sends an event if it changes.
-
-    The first version sends no event. Events are delivered at least once: the last event before the
-    triggerer ended may be repeated, and then scores nothing.
-
-    Args:
-        pipeline: the pipeline's name.
-        home: the project's folder.
-        every: seconds between two polls.
+    A repeated event scores nothing.
     """
 
-    def __init__(self, pipeline: str, home: str, every: float) -> None:
-        super().__init__()
-        self.pipeline, self.home, self.every = pipeline, home, every
-        self._last_error = ""
+    what = "version"
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        data = {"pipeline": self.pipeline, "home": self.home, "every": self.every}
-        return f"{type(self).__module__}.{type(self).__qualname__}", data
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        while True:
-            version = await asyncio.to_thread(self._version)
-            if version is not None:
-                last = await self.asset_state_store.aget("version")
-                if last is not None and last != version:
-                    yield TriggerEvent({"version": version, "before": last})
-                    # The triggerer stores events about once a second, but the version at once.
-                    await asyncio.sleep(max(self.every, STORED_WITHIN_S))
-                if last != version:
-                    await self.asset_state_store.aset("version", version)
-            await asyncio.sleep(self.every)
-
-    def _version(self) -> int | None:
-        """The version; None if the registry does not answer, which is logged once."""
+    def look(self, loaded: Loaded) -> int:
         from nocturne.pipeline.model import version_now
 
-        try:
-            version = version_now(load(self.pipeline, root=Path(self.home)))
-        except Exception as error:  # a trigger that raises would be restarted at once, forever
-            if str(error) != self._last_error:
-                self.log.warning("%s: can't look up its model version: %s", self.pipeline, error)
-            self._last_error = str(error)
-            return None
-        self._last_error = ""
-        return version
+        return version_now(loaded)
+
+    def news(self, last: Any, seen: Any) -> dict[str, Any] | None:
+        return {"version": seen, "before": last} if last is not None and last != seen else None
 
 
 class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore]

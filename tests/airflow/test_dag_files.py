@@ -28,7 +28,7 @@ HEAVY = (
 )
 
 
-@pytest.mark.parametrize("name", ["scoring.py", "config_errors.py", "on_new_model.py"])
+@pytest.mark.parametrize("name", ["scoring.py", "config_errors.py", "on_new_model.py", "truth.py"])
 def test_parsing_loads_nothing_heavy(name: str) -> None:
     code = (
         "import json, runpy, sys; runpy.run_path(sys.argv[1]);"

@@ -145,8 +145,11 @@ class TestDue:
         [[beyond]] = first["alerts"].values()
         assert beyond.startswith("auc is 0.")
         assert said("--date", DAYS[0])["alerts"] == first["alerts"]  # nobody was told yet
-        said("--date", DAYS[0], "--told")
+        again = said("--due")  # the one who was to tell it has died
+        assert (again["counted"], again["alerts"]) == ([], first["alerts"])
+        said("--due", "--told")
         assert said("--date", DAYS[0])["alerts"] == {}
+        assert said("--due")["nights"] == []
         wrong = CliRunner().invoke(app, ["truth", "p"])
         assert "say which nights" in wrong.output
 

@@ -8,7 +8,7 @@ from nocturne.config import Loaded, end_of
 from nocturne.config.labels import Labels
 from nocturne.errors import NocturneError
 from nocturne.operate.label_files import label_table
-from nocturne.operate.truth import known_truth, labels_of
+from nocturne.operate.truth import known_truth, labels_of, mark
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.records.partition import Partition
@@ -57,7 +57,7 @@ def _due(loaded: Loaded, labels: Labels, at: dt.datetime) -> list[tuple[Partitio
             is_settled = at > there + dt.timedelta(days=labels.settle_days) and whole is None
             try:
                 manifest = nights.manifest(night).id
-                if is_settled and _was_counted(nights.state_of(night), manifest):
+                if is_settled and _is_done(nights.state_of(night), manifest):
                     continue
                 if table.has(night):
                     found.append((night, manifest))
@@ -66,15 +66,18 @@ def _due(loaded: Loaded, labels: Labels, at: dt.datetime) -> list[tuple[Partitio
     return found
 
 
-_COUNTED: dict[str, str] = {}
-"""The scores that were counted, as far as this process knows: a watcher asks every few minutes."""
+_DONE: dict[str, str] = {}
+"""The scores that are done, as far as this process knows: a watcher asks every few minutes."""
 
 
-def _was_counted(state: PartitionState, manifest: str) -> bool:
+def _is_done(state: PartitionState, manifest: str) -> bool:
+    """Whether the scores were counted, and somebody was told of what is beyond the bounds."""
     name = str(state.place("truth"))
-    if _COUNTED.get(name) != manifest and (truth := known_truth(state)) is not None:
-        _COUNTED[name] = truth.manifest
-    return _COUNTED.get(name) == manifest
+    if _DONE.get(name) != manifest:
+        truth = known_truth(state)
+        if truth is not None and (not truth.beyond or mark(state, truth, "told").is_file()):
+            _DONE[name] = truth.manifest
+    return _DONE.get(name) == manifest
 
 
 def _there(loaded: Loaded, night: Partition) -> dt.datetime:

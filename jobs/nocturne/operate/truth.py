@@ -14,6 +14,7 @@ from nocturne.config.labels import Labels
 from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, NocturneError, choices
 from nocturne.hiding import redacted
+from nocturne.objects import Location
 from nocturne.operate.estimates import estimate_of
 from nocturne.operate.label_files import LabelFiles, label_files
 from nocturne.operate.score_files import score_files
@@ -28,7 +29,7 @@ from nocturne.store.partition_state import PartitionState, now
 from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
 
-__all__ = ["NightTruth", "known_truth", "labels_of", "truths_of"]
+__all__ = ["NightTruth", "known_truth", "labels_of", "mark", "truths_of"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ def known_truth(state: PartitionState) -> Truth | None:
     """
     known = _known(state)
     return known[-1] if known else None
+
+
+def mark(state: PartitionState, truth: Truth, what: str) -> Location:
+    """The file that says that a version of a night's truth was ``logged`` or ``told``."""
+    return state.place("truth") / f"{truth.number:06d}.{what}"
 
 
 def _truth(loaded: Loaded, labels: Labels, night: Partition) -> NightTruth:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from nocturne import config, report
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
-from nocturne.objects import Location
-from nocturne.operate.truth import NightTruth, known_truth
+from nocturne.operate.truth import NightTruth, known_truth, mark
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.runs import logged_to
 from nocturne.records.truth import Truth
@@ -25,7 +24,7 @@ def log_truths(loaded: Loaded, found: Sequence[NightTruth]) -> None:
     """Log each night's truth, unless it is logged. Without MLflow a warning is logged instead."""
     nights = PublishedNights(loaded)
     for one, truth in _counted(found):
-        logged = _mark(_state(loaded, nights, one), truth, "logged")
+        logged = mark(_state(loaded, nights, one), truth, "logged")
         if logged.is_file() or not truth.model:
             continue
         try:
@@ -54,14 +53,14 @@ def note_told(loaded: Loaded, found: Sequence[NightTruth]) -> None:
     nights = PublishedNights(loaded)
     for one, truth in _counted(found):
         if truth.beyond:
-            write_atomic(_mark(_state(loaded, nights, one), truth, "told"), b"")
+            write_atomic(mark(_state(loaded, nights, one), truth, "told"), b"")
 
 
 def is_told(loaded: Loaded, one: NightTruth) -> bool:
     """Whether nobody has to be told of this truth: nothing is beyond its bounds, or it was told."""
     if one.truth is None or not one.truth.beyond:
         return True
-    return bool(_mark(_state(loaded, PublishedNights(loaded), one), one.truth, "told").is_file())
+    return bool(mark(_state(loaded, PublishedNights(loaded), one), one.truth, "told").is_file())
 
 
 def _counted(found: Sequence[NightTruth]) -> Iterator[tuple[NightTruth, Truth]]:
@@ -70,10 +69,6 @@ def _counted(found: Sequence[NightTruth]) -> Iterator[tuple[NightTruth, Truth]]:
 
 def _state(loaded: Loaded, nights: PublishedNights, one: NightTruth) -> PartitionState:
     return nights.state_of(config.partition(loaded.pipeline.input.partition, one.partition))
-
-
-def _mark(state: PartitionState, truth: Truth, what: str) -> Location:
-    return state.place("truth") / f"{truth.number:06d}.{what}"
 
 
 def _all(loaded: Loaded, nights: PublishedNights) -> Iterator[tuple[str, Truth]]:
