@@ -161,7 +161,9 @@ def _counts(
         "model": manifest.model.name,
         "model_version": manifest.model.version,
         "arms": {arm.name: arm.version for arm in arms},
-        "estimate": estimate_of(labels, run, champion.output),
+        "estimate": estimate_of(labels, run, champion.output)
+        if counts["kind"] == "classes"
+        else {},
     }
 
 

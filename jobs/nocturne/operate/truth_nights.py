@@ -51,7 +51,7 @@ def truth_nights(loaded: Loaded, nights: Sequence[PublishedNight]) -> list[Truth
         ConfigError: the pipeline has no ``labels``.
     """
     labels, there = labels_of(loaded), PublishedNights(loaded)
-    found, before = [], None
+    found, before, estimates = [], None, True
     for night in nights:
         manifest, state = night.manifest, there.state_of(night.manifest.partition)
         truth, problem = None, ""
@@ -61,8 +61,10 @@ def truth_nights(loaded: Loaded, nights: Sequence[PublishedNight]) -> list[Truth
             problem = str(error)
         if truth is not None and truth.manifest != manifest.id:
             truth = None  # the scores are others since
+        if truth is not None:  # the last labels say what they are
+            estimates = truth.kind == "classes"
         estimate = truth.estimate if truth is not None else {}
-        if truth is None and not problem:
+        if truth is None and not problem and estimates:
             estimate = _estimate(labels, there, night)
         now = manifest.model.version
         found.append(TruthNight(night.key, now, truth, estimate, took_over(before, now), problem))

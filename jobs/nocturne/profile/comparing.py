@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nocturne.profile.pair_loops import JointTable, sums_of
 from nocturne.records.comparison import Comparison, Pair
 
 __all__ = [
@@ -35,15 +36,8 @@ __all__ = [
 FARTHEST = 20
 """The rows that differ most, of which this many are kept."""
 
-_DROPPED_BITS = 18
-"""Of the 23 bits of a float32's fraction, those that do not choose the bin."""
 _LARGEST = 1e100
 """Float64 holds the sum of the squares of scores up to this."""
-_DENSE = 1 << 22
-"""The most cells of a joint histogram that is counted as a table."""
-
-_BATCHES = 64
-_LOW = (1 << 32) - 1
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -65,8 +59,9 @@ class Comparer:
         above = () if threshold is None else (0, 0, 0, 0)
         self._found = Comparison(threshold, top, above=above, centers=centers)
         self._too_large = False
-        self._cells: list[tuple[Whole, Whole]] = []
-        """The cells of the joint histogram, and the rows in each, of each batch."""
+        self._joint = JointTable()
+        self._cells: list[Whole] = []
+        """Cells of the joint histogram that its table had no room for."""
 
     def update(
         self, champion: pa.Array, challenger: pa.Array, keys: Sequence[pa.Array] = ()
@@ -77,89 +72,96 @@ class Comparer:
             champion, challenger: scores [n]; null where there is none.
             keys: the columns [n] that name a row; without them no row is kept by name.
         """
-        there = champion.is_valid().to_numpy(zero_copy_only=False)
-        also = challenger.is_valid().to_numpy(zero_copy_only=False)
-        both = there & also
-        a, b = (_floats(column)[both] for column in (champion, challenger))
-        if len(a) and max(np.abs(a).max(), np.abs(b).max()) > _LARGEST:
-            self._too_large = True
         if self._too_large:
             return
+        at: NDArray[np.intp] | None = None
+        alone = 0, 0
+        if champion.null_count or challenger.null_count:
+            valid = (column.is_valid() for column in (champion, challenger))
+            there, also = (column.to_numpy(zero_copy_only=False) for column in valid)
+            at = np.flatnonzero(there & also)
+            alone = int((there & ~also).sum()), int((also & ~there).sum())
+        a, b = (_floats(c) if at is None else _floats(c)[at] for c in (champion, challenger))
         found = Comparison(
             self._found.threshold,
             self._found.top,
-            only_champion=int((there & ~also).sum()),
-            only_challenger=int((also & ~there).sum()),
-            above=self._above(a, b),
+            only_champion=alone[0],
+            only_challenger=alone[1],
+            above=() if self._found.threshold is None else (0, 0, 0, 0),
             centers=self._centers,
         )
         if len(a):
-            found = replace(found, **_sums(a, b))
-            self._cells.append(self._joint(a, b))
-            if len(self._cells) > _BATCHES:
-                self._cells = [_together(self._cells)]
-        if len(a) and keys:
-            found = replace(found, **self._named(a, b, np.flatnonzero(both), keys))
+            sums, counts = np.empty(8), np.empty(8, np.int64)
+            places = np.empty((3, len(a)), np.int64)
+            threshold = math.nan if self._found.threshold is None else self._found.threshold
+            sums_of(a, b, threshold, self._bounds(bool(keys)), sums, counts, places)
+            if sums[7] > _LARGEST:
+                self._too_large = True
+                return
+            found = replace(found, rows=len(a), same=int(counts[0]), **_named_sums(sums))
+            if self._found.threshold is not None:
+                found = replace(found, above=tuple(map(int, counts[1:5])))
+            if (taken := self._joint.add(a, b, self._centers)).shape[1]:
+                self._cells.append(taken)
+            if keys:
+                kept = [places[side, : counts[5 + side]] for side in range(3)]
+                found = replace(found, **self._named(a, b, kept, at, keys))
         self._found = _added(self._found, found)
 
     def result(self) -> Comparison | None:
         """What was counted so far; None if a score was too large for its square."""
         if self._too_large:
             return None
-        cells, rows = _together(self._cells)
-        pairs = zip((cells >> 32).tolist(), (cells & _LOW).tolist(), rows.tolist(), strict=True)
-        joint = {f"{i},{j - (j >> 31 << 32)}": n for i, j, n in pairs}
+        parts = [
+            {f"{x},{y}": rows for x, y, rows in zip(*cells.tolist(), strict=True)}
+            for cells in (*self._cells, self._joint.read())
+        ]
+        joint = parts[0] if len(parts) == 1 else dict(sum(map(Counter, parts), Counter[str]()))
         return replace(self._found, joint=joint)
 
-    def _above(self, a: Floats, b: Floats) -> tuple[int, ...]:
-        if (threshold := self._found.threshold) is None:
-            return ()
-        x, y = a >= threshold, b >= threshold
-        return tuple(int(part.sum()) for part in (x & y, x & ~y, ~x & y, ~x & ~y))
-
-    def _joint(self, a: Floats, b: Floats) -> tuple[Whole, Whole]:
-        """The cells that have rows, both bins in one number, and their rows."""
-        scores = zip((a, b), self._centers, strict=True)
-        (x, bins_x), (y, bins_y) = (_numbered(_bins(v, center)) for v, center in scores)
-        high = len(bins_y)
-        cells = x * high + y
-        if len(bins_x) * high <= _DENSE:
-            counts = np.bincount(cells)
-            used = np.flatnonzero(counts)
-            counts = counts[used]
-        else:
-            used, counts = np.unique(cells, return_counts=True)
-        return bins_x[used // high] << 32 | bins_y[used % high] & _LOW, counts
-
-    def _named(
-        self, a: Floats, b: Floats, at: NDArray[np.intp], keys: Sequence[pa.Array]
-    ) -> dict[str, Any]:
+    def _bounds(self, named: bool) -> Floats:
+        """What a row must be above to be kept by name: of equal ones the first are."""
+        if not named:
+            return np.full(3, math.inf)
         top, known = self._found.top, self._found
 
         def least(kept: Sequence[Pair], most: int, by: Callable[[Pair], float]) -> float:
-            """What a row must be above to be kept: of equal ones the first are."""
-            return by(kept[-1]) if 0 < most <= len(kept) else -math.inf
+            if not most:
+                return math.inf
+            return by(kept[-1]) if most <= len(kept) else -math.inf
+
+        apart = least(known.farthest, FARTHEST, lambda p: abs(p.champion - p.challenger))
+        return np.array(
+            [
+                least(known.greatest[0], top, lambda pair: pair.champion),
+                least(known.greatest[1], top, lambda pair: pair.challenger),
+                max(apart, 0.0),
+            ]
+        )
+
+    def _named(
+        self,
+        a: Floats,
+        b: Floats,
+        kept: Sequence[Whole],
+        at: NDArray[np.intp] | None,
+        keys: Sequence[pa.Array],
+    ) -> dict[str, Any]:
+        """Rows by name. ``kept``: those above each bound; ``at``: the rows of ``a`` and ``b``."""
+        top = self._found.top
 
         def pairs(places: NDArray[np.intp]) -> tuple[Pair, ...]:
-            columns = [key.take(pa.array(at[places])).to_pylist() for key in keys]
+            rows = pa.array(places if at is None else at[places])
+            columns = [key.take(rows).to_pylist() for key in keys]
             return tuple(
                 Pair(tuple(map(str, named)), float(a[i]), float(b[i]))
                 for i, *named in zip(places.tolist(), *columns, strict=True)
             )
 
-        bounds = (
-            least(known.greatest[0], top, lambda pair: pair.champion),
-            least(known.greatest[1], top, lambda pair: pair.challenger),
-        )
-        greatest = tuple(
-            pairs(_largest(scores, top, bound))
-            for scores, bound in zip((a, b), bounds, strict=True)
-        )
-        apart = np.abs(a - b)
-        bound = least(known.farthest, FARTHEST, lambda p: abs(p.champion - p.challenger))
+        first, second, apart = kept
         return {
-            "greatest": greatest,
-            "farthest": pairs(_largest(apart, FARTHEST, max(bound, 0.0))),
+            "greatest": (pairs(_largest(a, first, top)), pairs(_largest(b, second, top))),
+            "farthest": pairs(_largest(np.abs(a - b), apart, FARTHEST)),
         }
 
 
@@ -167,58 +169,17 @@ def _floats(column: pa.Array) -> Floats:
     return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
 
 
-def _bins(values: Floats, center: float) -> NDArray[np.int64]:
-    """The bin of each value [n]; their order is that of the values."""
-    bits = ((values - center).astype(np.float32) + np.float32(0)).view(np.int32).astype(np.int64)
-    return np.asarray(np.where(bits < 0, ~(bits & 0x7FFFFFFF), bits) >> _DROPPED_BITS)
+def _named_sums(sums: Floats) -> dict[str, Any]:
+    names = ("champion", "challenger", "champion_squares", "challenger_squares", "products")
+    return dict(zip((*names, "absolute", "squared"), sums[:7].tolist(), strict=True))
 
 
-def _numbered(bins: Whole) -> tuple[Whole, Whole]:
-    """The number of each value's bin among those that have values, and these."""
-    low, high = int(bins.min()), int(bins.max())
-    if high - low > _DENSE:
-        used, numbers = np.unique(bins, return_inverse=True)
-        return numbers, used
-    places = bins - low
-    used = np.flatnonzero(np.bincount(places))
-    numbers = np.zeros(high - low + 1, np.int64)
-    numbers[used] = np.arange(len(used))
-    return numbers[places], used + low
-
-
-def _sums(a: Floats, b: Floats) -> dict[str, Any]:
-    mean_a, mean_b = float(a.mean()), float(b.mean())
-    da, db, apart = a - mean_a, b - mean_b, a - b
-    return {
-        "rows": len(a),
-        "same": int((a == b).sum()),
-        "champion": mean_a,
-        "challenger": mean_b,
-        "champion_squares": float(da @ da),
-        "challenger_squares": float(db @ db),
-        "products": float(da @ db),
-        "absolute": float(np.abs(apart).sum()),
-        "squared": float(apart @ apart),
-    }
-
-
-def _largest(values: Floats, most: int, above: float) -> NDArray[np.intp]:
-    """The places of the largest values above a bound, the largest and of equal ones the first."""
-    places = np.flatnonzero(values > above) if most else np.zeros(0, np.intp)
+def _largest(values: Floats, places: Whole, most: int) -> NDArray[np.intp]:
+    """The places of the largest values among some, the largest and of equal ones the first."""
     if len(places) > most:
         least = np.partition(values[places], -most)[-most]
         places = places[values[places] >= least]
     return np.asarray(places[np.argsort(-values[places], kind="stable")][:most])
-
-
-def _together(cells: Sequence[tuple[Whole, Whole]]) -> tuple[Whole, Whole]:
-    """Each cell once, with all of its rows."""
-    if not cells:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    codes, at = np.unique(np.concatenate([c for c, _ in cells]), return_inverse=True)
-    rows = np.zeros(len(codes), np.int64)
-    np.add.at(rows, at, np.concatenate([n for _, n in cells]))
-    return codes, rows
 
 
 def merged(parts: Iterable[Comparison]) -> Comparison | None:
