@@ -73,10 +73,10 @@ def _count(folder: Path) -> None:
     from types import SimpleNamespace
 
     from nocturne.config.labels import Labels
-    from nocturne.operate.label_files import LabelFiles
-    from nocturne.operate.score_files import ScoreFiles
-    from nocturne.operate.truth_counts import counted
-    from nocturne.operate.truth_rows import Scored
+    from nocturne.operate.truth.counts import counted
+    from nocturne.operate.truth.files import LabelFiles
+    from nocturne.operate.truth.rows import Scored
+    from nocturne.operate.truth.scores import ScoreFiles
 
     paths = {name: folder / f"{name}.parquet" for name in ("scores", "labels")}
     rows = pq.read_metadata(paths["scores"]).num_rows

@@ -38,7 +38,7 @@ class LabelsTrigger(PollingTrigger):
     what = "labels"
 
     def look(self, loaded: Loaded) -> dict[str, str]:
-        from nocturne.operate.due import labels_seen
+        from nocturne.operate.truth.due import labels_seen
 
         return labels_seen(loaded)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nocturne.operate.truth import truths_of
+from nocturne.operate.truth.nights import truths_of
 from page.reading import page_of
 from pipeline.conftest import DAYS
 from pipeline.test_arms import register

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from nocturne import config
 from nocturne.cli import app
 from nocturne.errors import ConfigError
-from nocturne.operate import truth as operate
-from nocturne.operate.truth import truths_of
+from nocturne.operate.truth import nights as operate
+from nocturne.operate.truth.nights import truths_of
 from nocturne.pipeline.places import Places
 from nocturne.records.truth import Truth
 from nocturne.store.files import children

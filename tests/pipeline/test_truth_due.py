@@ -20,13 +20,13 @@ from nocturne.config.models import Pipeline
 from nocturne.errors import StateError, Superseded
 from nocturne.model.aliases import changes_of
 from nocturne.model.tracking import connect, experiment_id
-from nocturne.operate.due import due_nights, labels_seen
-from nocturne.operate.estimates import trust
-from nocturne.operate.evidence import evidence_of, promote_on
 from nocturne.operate.reports import report_of
-from nocturne.operate.truth import truths_of
-from nocturne.operate.truth_log import log_truths
-from nocturne.operate.truth_nights import truth_nights
+from nocturne.operate.truth.due import due_nights, labels_seen
+from nocturne.operate.truth.estimates import trust
+from nocturne.operate.truth.evidence import evidence_of, promote_on
+from nocturne.operate.truth.log import log_truths
+from nocturne.operate.truth.nights import truths_of
+from nocturne.operate.truth.over_nights import truth_nights
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.runs import logged_to
 from nocturne.records.evidence import Evidence

@@ -14,7 +14,8 @@ from sklearn import metrics
 from nocturne import config
 from nocturne.config.labels import Labels
 from nocturne.errors import ConfigError
-from nocturne.operate import joining, label_files
+from nocturne.operate.truth import files as label_files
+from nocturne.operate.truth import joining
 from nocturne.records.truth import Truth
 from nocturne.store.record_files import read
 from nocturne.truth import estimate

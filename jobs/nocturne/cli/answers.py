@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from nocturne.config import Loaded, load
 from nocturne.errors import NocturneError, StateError
 from nocturne.operate.status import PartitionStatus, recent
-from nocturne.operate.truth import NightTruth
-from nocturne.operate.truth_log import is_told
+from nocturne.operate.truth.log import is_told
+from nocturne.operate.truth.nights import NightTruth
 from nocturne.pipeline.night import NightOutcome
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import as_planned, mlflow_page

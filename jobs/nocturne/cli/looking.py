@@ -176,9 +176,9 @@ def truth(
     figures are logged to MLflow, one run for each model version.
     """
     from nocturne.cli.answers import truth_answer
-    from nocturne.operate.due import due_nights
-    from nocturne.operate.truth import truths_of
-    from nocturne.operate.truth_log import log_truths, note_told
+    from nocturne.operate.truth.due import due_nights
+    from nocturne.operate.truth.log import log_truths, note_told
+    from nocturne.operate.truth.nights import truths_of
 
     if due == (date is not None):
         raise ConfigError("say which nights: --date (and --to), or --due")
@@ -213,7 +213,7 @@ def evidence(
     as_json: AsJson = False,
 ) -> None:
     """Show whether labels speak for a challenger, by the section promote: of the pipeline."""
-    from nocturne.operate.evidence import evidence_of, promote_on
+    from nocturne.operate.truth.evidence import evidence_of, promote_on
 
     found = evidence_of(load(name))
     if promote:

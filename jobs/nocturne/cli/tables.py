@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nocturne.operate.aliases import History
     from nocturne.operate.arms import Sharing
     from nocturne.operate.rows import QuarantinedRows
-    from nocturne.operate.truth import NightTruth
+    from nocturne.operate.truth.nights import NightTruth
     from nocturne.pipeline.night import NightOutcome
     from nocturne.records.answers import PartitionAnswer, PipelineAnswer
     from nocturne.records.evidence import Evidence

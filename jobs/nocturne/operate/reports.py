@@ -12,7 +12,7 @@ from nocturne.config import Loaded, champion_of
 from nocturne.errors import StateError
 from nocturne.objects import Location, leading
 from nocturne.operate.challengers import compared
-from nocturne.operate.truth_report import truth_section
+from nocturne.operate.truth.report import truth_section
 from nocturne.pipeline.challengers import compared_for_report
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places

@@ -11,8 +11,14 @@ from fastapi.responses import HTMLResponse
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
-from nocturne.operate.evidence import evidence_of
-from nocturne.operate.truth_nights import TruthNight, figures_of, parts_of, trust_now, truth_nights
+from nocturne.operate.truth.evidence import evidence_of
+from nocturne.operate.truth.over_nights import (
+    TruthNight,
+    figures_of,
+    parts_of,
+    trust_now,
+    truth_nights,
+)
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.evidence import Evidence
 from nocturne.records.manifest import PublishedNight

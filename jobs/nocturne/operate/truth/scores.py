@@ -12,7 +12,7 @@ from nocturne.config import Loaded
 from nocturne.errors import StateError
 from nocturne.objects import Location
 from nocturne.objects.reading import native
-from nocturne.operate.label_files import BATCH_ROWS, plain
+from nocturne.operate.truth.files import BATCH_ROWS, plain
 from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Manifest
 

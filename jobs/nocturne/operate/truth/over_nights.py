@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from nocturne.config import Loaded
 from nocturne.config.labels import Labels
 from nocturne.errors import NocturneError
-from nocturne.operate.estimates import Trust, estimate_of, trust
 from nocturne.operate.reigns import took_over
-from nocturne.operate.truth import known_truth, labels_of
+from nocturne.operate.truth.estimates import Trust, estimate_of, trust
+from nocturne.operate.truth.nights import known_truth, labels_of
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.manifest import PublishedNight
 from nocturne.records.truth import BETTER, Truth, part_order

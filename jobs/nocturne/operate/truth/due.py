@@ -7,8 +7,8 @@ import datetime as dt
 from nocturne.config import Loaded, end_of
 from nocturne.config.labels import Labels
 from nocturne.errors import NocturneError
-from nocturne.operate.label_files import label_table
-from nocturne.operate.truth import known_truth, labels_of, mark
+from nocturne.operate.truth.files import label_table
+from nocturne.operate.truth.nights import known_truth, labels_of, mark
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.records.partition import Partition

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nocturne.config import Loaded
-from nocturne.operate.truth_nights import TruthNight, figures_of, parts_of, trust_now, truth_nights
+from nocturne.operate.truth.over_nights import (
+    TruthNight,
+    figures_of,
+    parts_of,
+    trust_now,
+    truth_nights,
+)
 from nocturne.records.manifest import PublishedNight
 from nocturne.records.truth import BETTER
 from nocturne.report import JudgedDay, TruthSection

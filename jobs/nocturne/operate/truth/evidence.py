@@ -11,7 +11,7 @@ from nocturne.config.labels import Promote
 from nocturne.errors import ConfigError, NocturneError, StateError
 from nocturne.model import aliases
 from nocturne.operate.aliases import registry
-from nocturne.operate.truth import known_truth
+from nocturne.operate.truth.nights import known_truth
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.aliases import AliasChange
 from nocturne.records.evidence import Evidence

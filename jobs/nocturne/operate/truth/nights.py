@@ -9,17 +9,17 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne import config
-from nocturne.config import Loaded
+from nocturne.config import Loaded, champion_of
 from nocturne.config.labels import Labels
 from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, NocturneError, choices
 from nocturne.hiding import redacted
 from nocturne.objects import Location
-from nocturne.operate.estimates import estimate_of
-from nocturne.operate.label_files import LabelFiles, label_files
-from nocturne.operate.score_files import score_files
-from nocturne.operate.truth_counts import counted
-from nocturne.operate.truth_rows import Scored, key_of
+from nocturne.operate.truth.counts import counted
+from nocturne.operate.truth.estimates import estimate_of
+from nocturne.operate.truth.files import LabelFiles, label_files
+from nocturne.operate.truth.rows import Scored, key_of
+from nocturne.operate.truth.scores import score_files
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
@@ -44,11 +44,11 @@ class NightTruth:
 
 def labels_of(loaded: Loaded) -> Labels:
     """The section ``labels``. Raises: ConfigError if the pipeline has none."""
+    name, champion = loaded.pipeline.name, champion_of(loaded.pipeline.name)
+    if name != champion:
+        raise ConfigError(f"{name} is judged beside its champion: `nocturne truth {champion}`")
     if (labels := loaded.pipeline.labels) is None:
-        raise ConfigError(
-            f"{loaded.pipeline.name} has no labels (labels: in conf/pipelines/"
-            f"{loaded.pipeline.name}.yaml)"
-        )
+        raise ConfigError(f"{name} has no labels (labels: in conf/pipelines/{name}.yaml)")
     return labels
 
 

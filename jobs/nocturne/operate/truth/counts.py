@@ -16,10 +16,10 @@ from nocturne.config import Loaded
 from nocturne.config.labels import Labels
 from nocturne.encoding import MODEL_VERSION
 from nocturne.errors import InputError
-from nocturne.operate.label_files import LabelFiles
-from nocturne.operate.label_values import known, values_of, words
-from nocturne.operate.sql_metrics import RowsForSpark, sql_metrics
-from nocturne.operate.truth_rows import LABEL, WEIGHT, JoinedRows, Scored, of_challenger
+from nocturne.operate.truth.files import LabelFiles
+from nocturne.operate.truth.rows import LABEL, WEIGHT, JoinedRows, Scored, of_challenger
+from nocturne.operate.truth.sql import RowsForSpark, sql_metrics
+from nocturne.operate.truth.values import known, values_of, words
 from nocturne.records.profile import segment_name
 from nocturne.records.truth import BETTER, Against, TruthPart
 from nocturne.truth import Paired, Tally

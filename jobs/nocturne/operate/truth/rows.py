@@ -12,10 +12,10 @@ from nocturne.config import Loaded
 from nocturne.config.labels import Labels
 from nocturne.encoding import MODEL_VERSION
 from nocturne.errors import ConfigError, InputError, choices
-from nocturne.operate.joining import Buckets, buckets_for, repeated
-from nocturne.operate.label_files import LabelFiles
-from nocturne.operate.label_values import Kind, are_two, kind_of
-from nocturne.operate.score_files import ScoreFiles
+from nocturne.operate.truth.files import LabelFiles
+from nocturne.operate.truth.joining import Buckets, buckets_for, repeated
+from nocturne.operate.truth.scores import ScoreFiles
+from nocturne.operate.truth.values import Kind, are_two, kind_of
 from nocturne.records.manifest import Manifest
 
 __all__ = ["LABEL", "WEIGHT", "JoinedRows", "Scored", "key_of", "of_challenger"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from nocturne import config, report
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
-from nocturne.operate.truth import NightTruth, known_truth, mark
+from nocturne.operate.truth.nights import NightTruth, known_truth, mark
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.runs import logged_to
 from nocturne.records.truth import Truth
