@@ -106,8 +106,9 @@ class Alerts:
         page = {"DAG run": run_page(context["dag_run"])}
         self.send(Message("failed", self.pipeline, what, why, page))
 
-    def send(self, message: Message) -> None:
-        """Send a message now; if that fails, the error is logged."""
+    def send(self, message: Message) -> bool:
+        """Send a message now; if that fails, the error is logged, and the answer is False."""
+        sent = True
         links = {**message.links, **({"What to do": self.docs} if self.docs else {})}
         message = replace(message, owner=self.owner, links=links)
         for rule in self.rules:
@@ -117,11 +118,13 @@ class Alerts:
                 # Not called in Airflow's way, which would render the text as a Jinja template.
                 NOTIFIERS[rule.to].make(rule, message).notify({})
             except Exception:
+                sent = False
                 log.exception(
                     "The alert %r by %s %r was not sent", message.subject, rule.to, rule.connection
                 )
             else:
                 log.info("Told %s %r: %s", rule.to, rule.connection, message.subject)
+        return sent
 
 
 async def late(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PromotionOperator", "promotion_dag"]
 
+_ASKED = "version"
+"""The key of the version that the question is about."""
+
 
 class PromotionOperator(Commanding, ApprovalOperator):  # type: ignore[misc,unused-ignore]
     """Shows the evidence and waits for an answer; if it is *Approve*, the alias is moved.
@@ -66,6 +69,7 @@ class PromotionOperator(Commanding, ApprovalOperator):  # type: ignore[misc,unus
         self.body = question(found, page)
         links = {"Truth": page, "DAG run": run_page(context["dag_run"])}
         self.alerts.promotion(found, "is proposed", links)
+        context["ti"].xcom_push(key=_ASKED, value=found.challenger)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -75,7 +79,7 @@ class PromotionOperator(Commanding, ApprovalOperator):  # type: ignore[misc,unus
             raise AirflowFailException(f"promote: not promoted, {NOBODY} ({self.response_timeout})")
         if response["chosen_options"] == [self.APPROVE]:
             name = str(user["name"] or user["id"])
-            version = str(context["params"].get("version") or self._evidence().challenger)
+            version = str(context["ti"].xcom_pull(task_ids=self.task_id, key=_ASKED))
             options = ["--promote", "--version", version, "--by", name]
             check("promote", self.command("evidence", self.pipeline, *options, "--json"))
         return super().execute_complete(context, event)
@@ -124,7 +128,11 @@ def promotion_dag(loaded: Loaded) -> DAG:
                 None, type=["null", "integer"], description="The challenger's version."
             )
         },
-        default_args={"on_failure_callback": alerts.not_judged},
+        default_args={
+            "retries": 2,
+            "retry_delay": timedelta(seconds=30),
+            "on_failure_callback": alerts.not_judged,
+        },
     ) as dag:
         PromotionOperator(
             task_id="approve",

@@ -6,12 +6,18 @@ So an event that is lost or repeated, and a run that a person starts, do no harm
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+)
 
 from nocturne.config import Loaded
 from nocturne.records.answers import TruthAnswer
@@ -27,6 +33,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = ["LabelsTrigger", "ProposeOperator", "TruthOperator", "truth_dag"]
+
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.~:+-]")
+"""What Airflow does not take in the id of a run."""
 
 
 class LabelsTrigger(PollingTrigger):
@@ -79,26 +88,32 @@ class TruthOperator(Commanding, BaseOperator):  # type: ignore[misc,unused-ignor
         if not outcome.output:
             check("truth", outcome)
         found = typed_answer("truth", TruthAnswer, outcome.output)
-        for key, beyond in found.alerts.items():
-            links = {
-                "Scoring": night_page(self.pipeline, key),
-                "DAG run": run_page(context["dag_run"]),
-            }
-            self.alerts.send(Message("truth", self.pipeline, key, "\n".join(beyond), links))
-        if found.alerts:
-            check("truth", self.command("truth", self.pipeline, "--due", "--told", "--json"))
+        told = [name for name, beyond in found.alerts.items() if self._tell(context, name, beyond)]
+        if told:
+            names = [option for name in told for option in ("--told", name)]
+            check("truth", self.command("truth", self.pipeline, *names))
         if found.problems:
-            told = "\n".join(f"{key}: {why}" for key, why in found.problems.items())
-            raise AirflowFailException(
-                f"truth: {len(found.problems)} nights can't be counted; the others are.\n{told}"
+            why = "\n".join(f"{key}: {why}" for key, why in found.problems.items())
+            failure = AirflowException if outcome.code > 1 else AirflowFailException
+            raise failure(
+                f"truth: {len(found.problems)} nights can't be counted; the others are.\n{why}"
             )
         return found.counted
+
+    def _tell(self, context: Context, name: str, beyond: Sequence[str]) -> bool:
+        """Send the alert about a truth, ``PARTITION:NUMBER``; False if it could not be sent."""
+        key = name.rpartition(":")[0]
+        links = {
+            "Scoring": night_page(self.pipeline, key),
+            "DAG run": run_page(context["dag_run"]),
+        }
+        return self.alerts.send(Message("truth", self.pipeline, key, "\n".join(beyond), links))
 
 
 class ProposeOperator(Commanding, TriggerDagRunOperator):  # type: ignore[misc,unused-ignore]
     """If labels speak for the challenger, asks a person, once for each pair of versions.
 
-    The question is a run of the DAG ``<pipeline>_promote`` whose id names the two versions, so it
+    The question is a run of the DAG ``<pipeline>_promote`` whose id names both versions, so it
     is not asked a second time. With ``auto`` the alias is moved at once, and the alert is sent.
     """
 
@@ -132,10 +147,12 @@ class ProposeOperator(Commanding, TriggerDagRunOperator):  # type: ignore[misc,u
             raise AirflowSkipException(f"{found.name} is not proposed: {found.why}")
         if self.auto:
             options = ["--promote", "--version", str(found.challenger), "--by", "promote.auto"]
+            page = {"DAG run": run_page(context["dag_run"])}
+            self.alerts.promotion(found, "is being promoted", page)  # rather twice than never
             check("evidence", self.command("evidence", self.pipeline, *options, "--json"))
-            self.alerts.promotion(found, "was promoted", {"DAG run": run_page(context["dag_run"])})
             return
-        self.trigger_run_id = f"version_{found.challenger}_over_{found.champion}"
+        model = _NOT_IN_IDS.sub("_", found.model)
+        self.trigger_run_id = f"{model}_{found.challenger}_over_{found.champion}"
         self.conf = {"version": found.challenger}
         super().execute(context)  # the task is skipped if there is such a run
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from airflow.sdk.exceptions import (
+    AirflowException,
     AirflowFailException,
     AirflowSkipException,
     DagRunTriggerException,
@@ -48,18 +49,25 @@ EVIDENCE: dict[str, Any] = {
 class Told(Alerts):
     """Keeps the alerts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, works: bool = True) -> None:
         super().__init__("daily")
+        self.works = works
         self.sent: list[Message] = []
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> bool:
         self.sent.append(message)
+        return self.works
 
 
 def context(**params: Any) -> Any:
     run = SimpleNamespace(run_type="manual", dag_id="daily_truth", run_id="r", conf={})
     there = SimpleNamespace(is_paused=False)
-    ti = SimpleNamespace(get_dag=lambda dag_id: there)
+    kept: dict[str, Any] = {"version": 2}
+    ti = SimpleNamespace(
+        get_dag=lambda dag_id: there,
+        xcom_push=lambda key, value: kept.__setitem__(key, value),
+        xcom_pull=lambda task_ids, key: kept[key],
+    )
     return {"dag_run": run, "params": params, "ti": ti, "task_instance": ti}
 
 
@@ -109,14 +117,28 @@ def counted(**more: Any) -> dict[str, Any]:
 
 def test_what_is_beyond_is_told_before_it_is_noted_as_told(steps: Any, tmp_path: Path) -> None:
     log, alerts = tmp_path / "log", Told()
-    steps(logged(log, counted(alerts={"2013-04-01": ["auc is 0.5"]})))
+    steps(logged(log, counted(alerts={"2013-04-01:2": ["auc is 0.5"]})))
     assert truth(alerts, tmp_path).execute(context()) == ["2013-04-01"]
     [told] = alerts.sent
     assert (told.event, told.partition, told.why) == ("truth", "2013-04-01", "auc is 0.5")
     assert log.read_text().splitlines() == [
         "truth daily --due --json",
-        "truth daily --due --told --json",
+        "truth daily --told 2013-04-01:2",
     ]
+
+
+def test_an_alert_that_was_not_sent_is_not_noted_as_told(steps: Any, tmp_path: Path) -> None:
+    log, alerts = tmp_path / "log", Told(works=False)
+    steps(logged(log, counted(alerts={"2013-04-01:2": ["auc is 0.5"]})))
+    truth(alerts, tmp_path).execute(context())
+    assert log.read_text().splitlines() == ["truth daily --due --json"]
+
+
+def test_what_a_later_try_may_mend_is_tried_again(steps: Any, tmp_path: Path) -> None:
+    steps(logged(tmp_path / "log", counted(problems={"2013-04-02": "no answer"}), code=75))
+    with pytest.raises(AirflowException, match="2013-04-02: no answer") as failed:
+        truth(Told(), tmp_path).execute(context())
+    assert not isinstance(failed.value, AirflowFailException)
 
 
 def test_nights_that_can_not_be_counted_fail_the_task_after_the_others(
@@ -124,7 +146,7 @@ def test_nights_that_can_not_be_counted_fail_the_task_after_the_others(
 ) -> None:
     alerts = Told()
     problems = {"2013-04-02": "the labels have more than one row of a key"}
-    beyond = {"2013-04-01": ["auc is 0.5"]}
+    beyond = {"2013-04-01:2": ["auc is 0.5"]}
     steps(logged(tmp_path / "log", counted(alerts=beyond, problems=problems), code=1))
     with pytest.raises(AirflowFailException, match="2013-04-02: the labels have more than one"):
         truth(alerts, tmp_path).execute(context())
@@ -144,7 +166,7 @@ def test_a_challenger_is_proposed_by_a_run_that_names_both_versions(
     with pytest.raises(DagRunTriggerException) as asked:
         propose(Told(), tmp_path).execute(context())
     assert asked.value.trigger_dag_id == "daily_promote"
-    assert asked.value.dag_run_id == "version_2_over_1"
+    assert asked.value.dag_run_id == "m_2_over_1"
     assert asked.value.skip_when_already_exists
     assert asked.value.conf["version"] == 2
 
@@ -163,7 +185,7 @@ def test_with_auto_the_alias_is_moved_at_once_and_told(steps: Any, tmp_path: Pat
         "evidence daily --promote --version 2 --by promote.auto --json"
     )
     [told] = alerts.sent
-    assert told.why == "m version 2 was promoted: auc +0.025 against version 1"
+    assert told.why == "m version 2 is being promoted: auc +0.025 against version 1"
 
 
 def test_an_answer_is_carried_out_in_the_name_of_who_gave_it(steps: Any, tmp_path: Path) -> None:

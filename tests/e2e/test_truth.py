@@ -98,7 +98,7 @@ def test_a_better_challenger_becomes_the_champion_once_a_person_agrees(
     assert {a["partition"] for a in told if a["event"] == "truth"} == {*DAYS}
     [asked] = local.airflow.runs("judged_promote")
     run = asked["dag_run_id"]
-    assert run == "version_2_over_1"
+    assert run == "judged_2_over_1"
 
     def waits() -> bool:
         states = local.airflow.task_states("judged_promote", run)

@@ -184,15 +184,15 @@ def test_scores_that_are_no_probabilities_are_judged_by_their_order_only() -> No
 
 def test_what_can_t_be_counted_is_refused() -> None:
     y = np.array([True, False])
-    with pytest.raises(InputError, match=r"scores: got nan \(row 1 of 2\)"):
+    with pytest.raises(InputError, match="scores: row 1 of 2 is not finite"):
         tally([0.5, np.nan], y)
-    with pytest.raises(InputError, match=r"weights: got -1.0 \(row 0 of 2\), expected"):
+    with pytest.raises(InputError, match="weights: row 0 of 2 has one that is negative"):
         tally([0.5, 0.5], y, [-1, 1])
-    with pytest.raises(InputError, match=r"weights: got 1e\+200 \(row 1 of 2\)"):
+    with pytest.raises(InputError, match="weights: row 1 of 2 has one"):
         tally([0.5, 0.5], y, [1, 1e200])
     with pytest.raises(InputError, match="got int64, expected booleans"):
         tally([0.5, 0.5], np.array([0, 1]))
-    with pytest.raises(InputError, match="weights: got inf"):
+    with pytest.raises(InputError, match="weights: row 1 of 2 is not finite"):
         tally([0.5, 0.5], y, [1, np.inf])
     with pytest.raises(InputError, match="got 1 weights for 2 rows"):
         tally([0.5, 0.5], y, [1])

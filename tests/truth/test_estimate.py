@@ -33,7 +33,7 @@ def test_it_is_what_labels_of_chance_give_on_average() -> None:
     for _ in range(100):
         tally = Tally("classes", threshold=0.4)
         tally.add(scores, random.random(3000) < scores)
-        nights.append(tally.figures(intervals=False))
+        nights.append(tally.figures(redraw=False))
     for name, expected in estimate(scores, threshold=0.4).items():
         found = np.array([night[name] for night in nights])
         assert abs(found.mean() - expected) < 4 * found.std() / 10, name
@@ -50,5 +50,5 @@ def test_what_is_not_defined_is_left_out_and_what_is_no_probability_refused() ->
     assert estimate([0.0]).keys() == {"brier", "accuracy", "positive"}
     with pytest.raises(InputError, match=r"got 0.5 to 1.5, expected probabilities"):
         estimate([0.5, 1.5])
-    with pytest.raises(InputError, match="counts: got -1.0"):
+    with pytest.raises(InputError, match="counts: row 0 of 1 has one that is negative"):
         estimate([0.5], [-1])

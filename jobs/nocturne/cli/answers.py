@@ -78,7 +78,7 @@ def truth_answer(loaded: Loaded, found: Sequence[NightTruth]) -> TruthAnswer:
         counted=[one.partition for one in found if one.new],
         problems={one.partition: one.problem for one in found if one.truth is None},
         alerts={
-            one.partition: list(one.truth.beyond)
+            f"{one.partition}:{one.truth.number}": list(one.truth.beyond)
             for one in found
             if one.truth is not None and not is_told(loaded, one)
         },

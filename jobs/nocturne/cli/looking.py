@@ -166,8 +166,13 @@ def truth(
         ),
     ] = False,
     told: Annotated[
-        bool, typer.Option("--told", help="Note that what is beyond labels.bounds was told.")
-    ] = False,
+        Optional[list[str]],
+        typer.Option(
+            "--told",
+            metavar="PARTITION:NUMBER",
+            help="Only note that what is beyond labels.bounds was told; may be repeated.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge published nights by the labels that came for them: all rows, and those of each version.
@@ -180,21 +185,24 @@ def truth(
     from nocturne.operate.truth.log import log_truths, note_told
     from nocturne.operate.truth.nights import truths_of
 
+    loaded = load(name)
+    if told:
+        note_told(loaded, told)
+        return
     if due == (date is not None):
         raise ConfigError("say which nights: --date (and --to), or --due")
-    loaded = load(name)
     names = loaded.pipeline.input.partition
     nights = due_nights(loaded) if due else list(config.span(names, date or "", to))
     found = truths_of(loaded, nights)
     log_truths(loaded, found)
-    if told:
-        note_told(loaded, found)
     if as_json:
         answer(truth_answer(loaded, found), True)
     else:
         from nocturne.cli.tables import truth_tables
 
         truth_tables(name, found)
+    if any(one.retry for one in found):
+        raise typer.Exit(RetryableError.exit_code)
     if found and not any(one.truth for one in found):
         raise typer.Exit(1)
 

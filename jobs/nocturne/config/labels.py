@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr, StringConstraints,
 from nocturne.config.local_paths import PathOrUri
 from nocturne.config.section import Section
 from nocturne.errors import choices
-from nocturne.records.truth import BETTER
+from nocturne.records.truth import BETTER, RESERVED
 from nocturne.table_formats import INPUTS
 
 __all__ = ["Bound", "Labels", "Promote", "Unless", "When"]
@@ -124,8 +124,9 @@ class Labels(Section):
         known = [*BETTER, *self.metrics]
         if unknown := sorted(set(self.bounds) - set(known)):
             raise ValueError(f"bounds: got {unknown[0]}, expected {choices(known)}")
-        if twice := sorted(set(self.metrics) & set(BETTER)):
-            raise ValueError(f"metrics: {twice[0]} is a figure already; choose another name")
+        for name in self.metrics:
+            if name in BETTER or RESERVED.fullmatch(name):
+                raise ValueError(f"metrics: {name} is the name of a figure; choose another one")
         return self
 
 

@@ -89,6 +89,8 @@ def move(loaded: Loaded, target: Loaded, say: Callable[[str], None]) -> list[Mov
                 _require_unpublished(output)
                 continue
             there, note = move_night(output, after.output(partition), manifest, target)
+            truths = below(output.state.place("truth"))
+            copy_files(truths, after.output(partition).state.place("truth"))
             night = Moved(key, note=note)
             if there is not None:
                 problem = _unlike(target, partition)

@@ -74,7 +74,8 @@ class TruthAnswer:
     Attributes:
         counted: partitions that were counted just now.
         problems: partition -> why it can't be counted.
-        alerts: partition -> what is beyond ``labels.bounds``, unless that was told before.
+        alerts: ``PARTITION:NUMBER`` of a truth -> what is beyond ``labels.bounds``, unless that was
+            told before.
         nights: ``partition`` and ``truth`` of each that is counted.
     """
 

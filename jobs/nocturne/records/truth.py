@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -29,6 +30,9 @@ BETTER: dict[str, Better] = {
     "r2": "more",
 }
 """Figures in which models can be compared, and whether more or less of each is better."""
+
+RESERVED = re.compile(r"rows|positive|bias|.*_(low|high|error)")
+"""Names of figures that are ours besides."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,14 @@ class Against:
     champion's.
 
     Attributes:
-        version: the challenger's.
+        model, version: the challenger's.
         manifest: its scores.
         champion, challenger: the figures of each.
         differences: figure -> how they differ.
         segments: "origin=EWR" -> the same, without intervals.
     """
 
+    model: str
     version: int
     manifest: ManifestId
     rows: int
@@ -88,7 +93,9 @@ class Truth(Stored):
     Attributes:
         number: counts the versions, from 1.
         manifest: the scores.
-        labels: the digest of the label files and of what was asked of them.
+        labels: the digest of the label files.
+        asked: the digest of what was asked of them, and of which challengers; "" if an earlier
+            Nocturne wrote it.
         kind: whether the labels are of two classes, of several, or numbers.
         output: the column of the scores.
         model, model_version: the champion of the night; "", 0 if an earlier Nocturne wrote it.
@@ -97,8 +104,9 @@ class Truth(Stored):
         parts: "all", "version 7" for each version that scored rows, "origin=EWR" for segments.
         arms: arm of a canary or split -> the version that scored its rows.
         against: challenger -> how it compares.
+        left_out: challenger that scored the night -> why it is not compared.
         estimate: what was expected before there were labels (``nocturne.truth.estimate``).
-        beyond: what lies beyond ``labels.bounds``, in words.
+        beyond: what lay beyond ``labels.bounds`` when it was counted, in words.
     """
 
     VERSION: ClassVar[int] = 2
@@ -119,6 +127,8 @@ class Truth(Stored):
     parts: dict[str, TruthPart] = field(default_factory=dict)
     arms: dict[str, int] = field(default_factory=dict)
     against: dict[str, Against] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    asked: str = ""
     estimate: dict[str, float] = field(default_factory=dict)
     beyond: tuple[str, ...] = ()
 

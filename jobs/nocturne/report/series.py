@@ -75,10 +75,14 @@ def log_series(
         title = f"{kind} {identity[1]} version {identity[2]}"
         # Created before the nights are listed: who logs one later finds it unfinished.
         run_id = str(client.create_run(experiment, tags=tags, run_name=title).info.run_id)
-        found = (*night, *everything())
-        by_key = {entry.key: entry for entry in found if entry.model == identity[1:]}
-        _put(client, run_id, list(by_key.values()))
-        client.set_terminated(run_id, "FINISHED")
+        try:
+            found = (*night, *everything())
+            by_key = {entry.key: entry for entry in found if entry.model == identity[1:]}
+            _put(client, run_id, list(by_key.values()))
+            client.set_terminated(run_id, "FINISHED")
+        except Exception:
+            client.delete_run(run_id)
+            raise
         for gone in [run.info.run_id for run in old] + [run_id] * (not by_key):
             client.delete_run(gone)
         return run_id

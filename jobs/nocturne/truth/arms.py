@@ -18,7 +18,9 @@ class Arms(ABC):
     Args: as of ``Tally``; ``arms``: how many models.
     """
 
-    def __init__(self, arms: int, threshold: float, quantile: float | None, seed: int) -> None:
+    def __init__(
+        self, arms: int, threshold: float, quantile: float | None, seed: int, exact: int | None
+    ) -> None:
         self._arms = arms
         self._threshold = threshold
         self._quantile = quantile

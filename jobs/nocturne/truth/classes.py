@@ -33,9 +33,11 @@ class Classes(Arms):
     rare class all are there.
     """
 
-    def __init__(self, arms: int, threshold: float, quantile: float | None, seed: int) -> None:
-        super().__init__(arms, threshold, quantile, seed)
-        self._counts = [Counts() for _ in range(arms)]
+    def __init__(
+        self, arms: int, threshold: float, quantile: float | None, seed: int, exact: int | None
+    ) -> None:
+        super().__init__(arms, threshold, quantile, seed, exact)
+        self._counts = [Counts(exact) for _ in range(arms)]
         self._probabilities = [Probabilities(threshold) for _ in range(arms)]
         self._are_probabilities = [True] * arms
         self._samples = {label: Sample(SAMPLE // 2, (seed, label)) for label in (True, False)}

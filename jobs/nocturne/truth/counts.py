@@ -31,10 +31,13 @@ class Counts:
     Then scores lose low bits of their mantissa, as many as leave an eighth of ``EXACT``: each then
     stands for all within a small share of itself, near 0 as elsewhere. What order the rows within
     one had is lost, and only that; ``curves`` bounds what it can have changed.
+
+    Args:
+        exact: in place of ``EXACT``.
     """
 
-    def __init__(self) -> None:
-        self._exact = EXACT
+    def __init__(self, exact: int | None = None) -> None:
+        self._exact = EXACT if exact is None else exact
         self._bits = _MANTISSA
         self._counted = Scored(np.empty(0), np.empty(0), np.empty(0))
         self._waiting: list[Scored] = []

@@ -24,8 +24,10 @@ _MOST_CELLS = 100_000
 class Multiclass(Arms):
     """Counts how often which class was predicted for which, by ``arms`` models."""
 
-    def __init__(self, arms: int, threshold: float, quantile: float | None, seed: int) -> None:
-        super().__init__(arms, threshold, quantile, seed)
+    def __init__(
+        self, arms: int, threshold: float, quantile: float | None, seed: int, exact: int | None
+    ) -> None:
+        super().__init__(arms, threshold, quantile, seed, exact)
         self._cells: dict[tuple[str, ...], tuple[float, float]] = {}
 
     def add(self, predicted: Sequence[Any], actual: Any, weights: Any | None) -> None:

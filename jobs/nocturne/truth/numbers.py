@@ -24,8 +24,10 @@ _large = np.errstate(over="ignore", invalid="ignore")
 class Numbers(Arms):
     """Labels that are numbers, and predictions of ``arms`` models; exact for any number of rows."""
 
-    def __init__(self, arms: int, threshold: float, quantile: float | None, seed: int) -> None:
-        super().__init__(arms, threshold, quantile, seed)
+    def __init__(
+        self, arms: int, threshold: float, quantile: float | None, seed: int, exact: int | None
+    ) -> None:
+        super().__init__(arms, threshold, quantile, seed, exact)
         self._sums = np.zeros((arms, 5))
         self._actual = _Spread()
         self._sample = Sample(SAMPLE, (seed,))

@@ -28,7 +28,7 @@ class Paired:
     def __init__(
         self, kind: Kind, *, threshold: float = 0.5, quantile: float | None = None, seed: int = 0
     ) -> None:
-        self._rows = KINDS[kind](2, threshold, quantile, seed)
+        self._rows = KINDS[kind](2, threshold, quantile, seed, None)
 
     def add(self, champion: Any, challenger: Any, actual: Any, weights: Any | None = None) -> None:
         """Adds rows: [n] each, as ``Tally.add`` takes them."""

@@ -28,8 +28,8 @@ def finite(what: str, values: Any) -> Floats:
     if not np.isfinite(found).all():
         at = int(np.flatnonzero(~np.isfinite(found))[0])
         raise InputError(
-            f"{what}: got {found[at]} (row {at} of {len(found)}), expected finite numbers: leave "
-            "such rows out, and count them"
+            f"{what}: row {at} of {len(found)} is not finite, expected numbers: leave such rows "
+            "out, and count them"
         )
     return found
 
@@ -62,8 +62,8 @@ def weights_of(weights: Any | None, rows: int, what: str = "weights") -> Floats 
     if wrong.any():
         at = int(wrong.argmax())
         raise InputError(
-            f"{what}: got {found[at]} (row {at} of {rows}), expected 0 (the row does not count), "
-            f"or {_LEAST:g} to {1 / _LEAST:g}"
+            f"{what}: row {at} of {rows} has one that is negative or out of all proportion, "
+            f"expected 0 (the row does not count), or {_LEAST:g} to {1 / _LEAST:g}"
         )
     return None if (found == 1).all() else found
 

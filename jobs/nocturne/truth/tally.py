@@ -31,12 +31,19 @@ class Tally:
         threshold: from which score on a row counts as said to be positive.
         quantile: of numbers, which one was predicted: adds ``pinball``.
         seed: of the bootstrap.
+        exact: how many distinct scores are kept as they are; default: ``counts.EXACT``.
     """
 
     def __init__(
-        self, kind: Kind, *, threshold: float = 0.5, quantile: float | None = None, seed: int = 0
+        self,
+        kind: Kind,
+        *,
+        threshold: float = 0.5,
+        quantile: float | None = None,
+        seed: int = 0,
+        exact: int | None = None,
     ) -> None:
-        self._rows = KINDS[kind](1, threshold, quantile, seed)
+        self._rows = KINDS[kind](1, threshold, quantile, seed, exact)
 
     def add(self, predicted: Any, actual: Any, weights: Any | None = None) -> None:
         """Adds rows.

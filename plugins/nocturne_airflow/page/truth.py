@@ -19,9 +19,11 @@ from nocturne.operate.truth.over_nights import (
     trust_now,
     truth_nights,
 )
-from nocturne.pipeline.nights import PublishedNights
+from nocturne.pipeline.nights import PublishedNights, night_in_force
+from nocturne.pipeline.places import Places
 from nocturne.records.evidence import Evidence
 from nocturne.records.manifest import PublishedNight
+from nocturne.records.partition import Partition
 from nocturne.records.truth import TruthPart
 from nocturne_airflow.page.charts import Point
 from nocturne_airflow.page.site import default, html, pipeline
@@ -72,7 +74,8 @@ def truth(
 def _published(loaded: Loaded, until: str | None, count: int) -> list[PublishedNight]:
     names, nights = loaded.pipeline.input.partition, PublishedNights(loaded)
     if not names:
-        return [night for night in [nights.of("all")] if night is not None]
+        only = night_in_force(Places.of(loaded).output(Partition("all")))
+        return [only] if only is not None else []
     before = None
     if until:
         moment = config.later(names, config.parse(names, until), 1)
@@ -93,8 +96,7 @@ def _points(found: Sequence[TruthNight], figure: str) -> list[Point]:
         if expected is not None:
             text += f"; expected {expected:.4g}"
         values = {"value": value, "low": low, "high": high, "expected": expected}
-        beyond = night.truth.beyond if night.truth is not None else ()
-        mark = "is-warned" if any(b.startswith(f"{figure} ") for b in beyond) else ""
+        mark = "is-warned" if any(b.startswith(f"{figure} ") for b in night.beyond) else ""
         points.append(Point(night.key, values, text, mark, night.promoted))
     return points
 

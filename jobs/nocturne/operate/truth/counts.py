@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nocturne.config import Loaded
 from nocturne.config.labels import Labels
 from nocturne.encoding import MODEL_VERSION
-from nocturne.errors import InputError
+from nocturne.errors import ConfigError, InputError
 from nocturne.operate.truth.files import LabelFiles
 from nocturne.operate.truth.rows import LABEL, WEIGHT, JoinedRows, Scored, of_challenger
 from nocturne.operate.truth.sql import RowsForSpark, sql_metrics
@@ -28,6 +28,8 @@ __all__ = ["counted"]
 
 _SEGMENTS = 200
 """The most values of a segment's column: each has figures of its own in every night."""
+_EXACT_SEGMENT = 200_000
+"""Distinct scores of a segment that are kept as they are: 10 MB, of each of many segments."""
 Mask = NDArray[np.bool_] | None
 """Which rows, [n]; None: all."""
 
@@ -56,11 +58,15 @@ def counted(
         for table in rows.tables():
             kept = count.add(table)
             if for_spark is not None:
-                for_spark.add(_shown(kept, labels, champion))
+                for_spark.add(*_shown(kept, labels, champion))
         own = {}
         if for_spark is not None:
-            by = [MODEL_VERSION, *labels.segments]
-            own = _by_part(sql_metrics(for_spark, labels.metrics, by, loaded.pipeline.spark.conf))
+            own = sql_metrics(
+                for_spark,
+                labels.metrics,
+                loaded.pipeline.spark.conf,
+                hides=bool(loaded.pipeline.quality.sensitive),
+            )
     return {
         "kind": rows.kind,
         "output": champion.output,
@@ -92,8 +98,10 @@ class _Count:
         }
         self._sides = {name: {"": (self._tally(), self._tally())} for name in challengers}
 
-    def _tally(self) -> Tally:
-        return Tally(self._kind, threshold=self._labels.threshold, quantile=self._labels.quantile)
+    def _tally(self, part: str = "") -> Tally:
+        exact = _EXACT_SEGMENT if "=" in part else None
+        labels = self._labels
+        return Tally(self._kind, threshold=labels.threshold, quantile=labels.quantile, exact=exact)
 
     def add(self, joined: pa.Table) -> pa.Table:
         """Count the rows that have a label and a score, which are returned."""
@@ -107,7 +115,7 @@ class _Count:
         masks |= {f"version {version}": versions == version for version in np.unique(versions)}
         for part, mask in (*masks.items(), *self._segments(rows)):
             if part not in self._parts:
-                self._parts[part] = self._tally()
+                self._parts[part] = self._tally(part)
             self._parts[part].add(*_chosen(mask, predicted, actual, weights))
         ours = versions == self._champion.manifest.model.version
         for number, name in enumerate(self._challengers):
@@ -127,14 +135,13 @@ class _Count:
         sides = self._sides[name]
         for part, mask in (("", None), *self._segments(rows)):
             champion, challenger, actual, weights = _chosen(mask, *columns)
-            first, second = sides.setdefault(part, (self._tally(), self._tally()))
+            first, second = sides.setdefault(part, (self._tally(part), self._tally(part)))
             first.add(champion, actual, weights)
             second.add(challenger, actual, weights)
 
     def _segments(self, rows: pa.Table) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         for column in self._labels.segments:
-            text = rows[column].cast(pa.string()).fill_null("null").combine_chunks()
-            encoded = text.dictionary_encode()
+            encoded = segment_values(rows[column], column).dictionary_encode()
             codes = encoded.indices.to_numpy()
             for code, value in enumerate(encoded.dictionary.to_pylist()):
                 self._refuse_many(column, name := segment_name(column, value))
@@ -190,6 +197,7 @@ class _Count:
             for part, (a, b) in sorted(sides.items())
         }
         return Against(
+            manifest.model.name,
             manifest.model.version,
             manifest.id,
             int(champion["rows"]),
@@ -200,26 +208,35 @@ class _Count:
         )
 
 
-def _by_part(
-    found: Mapping[str, Mapping[tuple[str, str], float]],
-) -> dict[str, dict[str, float]]:
-    """A team's own metrics by the names of parts."""
-    own: dict[str, dict[str, float]] = {}
-    for metric, values in found.items():
-        for (column, value), number in values.items():
-            part = segment_name(column, value) if column else "all"
-            if column == MODEL_VERSION:
-                part = f"version {value}"
-            own.setdefault(part, {})[metric] = number
-    return own
-
-
-def _shown(rows: pa.Table, labels: Labels, champion: Scored) -> pa.Table:
-    """The rows with the names that ``labels.metrics`` knows."""
+def _shown(rows: pa.Table, labels: Labels, champion: Scored) -> tuple[pa.Table, list[pa.Array]]:
+    """The rows with the names that ``labels.metrics`` knows, and the parts that they belong to."""
     column = labels.column
     name = column if column not in champion.files.schema.names else f"label_{column}"
     kept = [n for n in rows.column_names if not n.startswith("__")]
-    return rows.select(kept).append_column(name, rows[LABEL])
+    versions = pc.binary_join_element_wise(
+        "version", rows[MODEL_VERSION].cast(pa.string()), " "
+    ).combine_chunks()
+    parts = [versions]
+    for segment in labels.segments:
+        words_ = segment_values(rows[segment], segment)
+        parts.append(pc.binary_join_element_wise(segment_name(segment, ""), words_, ""))
+    return rows.select(kept).append_column(name, rows[LABEL]), parts
+
+
+def segment_values(column: pa.ChunkedArray, name: str) -> pa.Array:
+    """The values of a segment's column as text: a null is null, and the word null has quotes.
+
+    Raises:
+        ConfigError: it is a list, or of another type that has no text.
+    """
+    try:
+        text = column.cast(pa.string()).combine_chunks()
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        raise ConfigError(
+            f"labels.segments: {name} is {column.type}, expected words, numbers or dates"
+        ) from None
+    text = pc.if_else(pc.equal(text, "null"), '"null"', text)
+    return text.fill_null("null")
 
 
 def _chosen(mask: Mask, *columns: Any) -> Sequence[Any]:

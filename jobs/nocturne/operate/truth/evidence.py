@@ -11,28 +11,31 @@ from nocturne.config.labels import Promote
 from nocturne.errors import ConfigError, NocturneError, StateError
 from nocturne.model import aliases
 from nocturne.operate.aliases import registry
-from nocturne.operate.truth.nights import known_truth
-from nocturne.pipeline.nights import PublishedNights
+from nocturne.operate.truth.sides import Sides, truth_of
+from nocturne.pipeline.model import version_now
 from nocturne.records.aliases import AliasChange
 from nocturne.records.evidence import Evidence
-from nocturne.records.partition import Partition
-from nocturne.records.truth import BETTER, Against, Difference, Truth
+from nocturne.records.truth import BETTER, Against, Truth
 from nocturne.truth import pooled
 
 __all__ = ["evidence_of", "promote_on"]
+
+_COVERED = 0.99
+"""The least share of the champion's rows that a challenger must have scores for."""
 
 
 def evidence_of(loaded: Loaded, *, ask: bool = True) -> Evidence:
     """The evidence of the newest nights that the same two versions scored, and what it is worth.
 
     Args:
-        ask: look in the registry which version the champion is by now; else the newest published
-            night says it.
+        ask: look in the registry which versions the champion and the challenger are by now, and
+            whether this promotion was taken back; else the newest published night says which the
+            champion is.
 
     Raises:
-        RegistryUnavailable: the registry is asked and does not answer.
         ConfigError: the pipeline has no section ``promote``.
         StateError: a night's truth is damaged.
+        RegistryUnavailable: the registry is asked and does not answer.
     """
     pipeline = loaded.pipeline
     promote, alias = pipeline.promote, pipeline.model.alias
@@ -40,8 +43,9 @@ def evidence_of(loaded: Loaded, *, ask: bool = True) -> Evidence:
         raise ConfigError(
             f"{pipeline.name} has no section promote (conf/pipelines/{pipeline.name}.yaml)"
         )
+    sides = Sides(loaded)
     name, metric = promote.challenger or pipeline.challengers[0].called, promote.when.metric
-    nights = _nights(loaded, name, metric, promote.when.nights)
+    nights = _nights(sides, name, metric, promote.when.nights)
     versions = next(iter(nights.values()), None)
     found = Evidence(
         pipeline.name,
@@ -55,16 +59,21 @@ def evidence_of(loaded: Loaded, *, ask: bool = True) -> Evidence:
         {key: against.differences[metric].value for key, (_, against) in nights.items()},
     )
     if not nights:
-        return replace(found, why=f"no night with labels has {metric} of both")
-    mean = pooled(list(found.nights.values()))
-    found = replace(
-        found, mean=Difference(mean.value, mean.low, mean.high), segments=_segments(promote, nights)
-    )
-    lacks = _lacks(promote, found)
-    now = _champion(loaded, found) if ask else _newest(loaded)
-    if now != found.champion:
-        lacks.insert(0, f"version {now} is the {found.alias} by now, and not {found.champion}")
-    return replace(found, proposed=not lacks, why="; ".join(lacks) or _in_words(found))
+        return replace(
+            found,
+            why=f"no night, counted as labels: asks now, has {metric} of both (`nocturne truth "
+            f"{pipeline.name} --due` counts)",
+        )
+    values, undefined = _segments(promote, nights)
+    found = replace(found, mean=pooled(list(found.nights.values())), segments=values)
+    lacks = [*(_moved(sides, found) if ask else _replaced(sides, found)), *_lacks(promote, found)]
+    lacks += _uncovered(nights)
+    if promote.unless is not None and not (values or undefined):
+        lacks.append(f"no value of {promote.unless.segment} was counted")
+    why = "; ".join(lacks) or _in_words(found, nights)
+    if undefined:
+        why += f"; {metric} is not defined for {', '.join(undefined[:5])}"
+    return replace(found, proposed=not lacks, why=why)
 
 
 def promote_on(loaded: Loaded, found: Evidence, version: int | None, by: str) -> AliasChange:
@@ -90,60 +99,93 @@ def promote_on(loaded: Loaded, found: Evidence, version: int | None, by: str) ->
         )
 
 
-def _champion(loaded: Loaded, found: Evidence) -> int | None:
-    """The version behind the alias; None if there is none."""
-    with registry(loaded) as client:
-        there = dict(client.get_registered_model(found.model).aliases).get(found.alias)
-    return int(there) if there is not None else None
+def _moved(sides: Sides, found: Evidence) -> list[str]:
+    """What the registry says against it: other versions by now, or that it was taken back."""
+    with registry(sides.loaded) as client:
+        model = client.get_registered_model(found.model)
+        there = dict(model.aliases).get(found.alias)
+        changes = aliases.changes_of(model.tags, found.alias)
+    lacks = []
+    if (None if there is None else int(there)) != found.champion:
+        lacks.append(f"version {there} is the {found.alias} by now, and not {found.champion}")
+    if (now := version_now(sides.challengers[found.name])) != found.challenger:
+        lacks.append(f"{found.name} is version {now} by now, and not {found.challenger}")
+    last = changes[-1] if changes else None
+    if last is not None and last.how == "demoted" and last.before == found.challenger:
+        why = f" ({last.why})" if last.why else ""
+        lacks.append(
+            f"version {found.challenger} was demoted{why}: promote it by `nocturne promote`"
+        )
+    return lacks
 
 
-def _newest(loaded: Loaded) -> int | None:
-    """The champion of the newest published night."""
-    nights = PublishedNights(loaded)
-    for night in reversed(nights.partitions(None if loaded.pipeline.input.partition else "all")):
+def _replaced(sides: Sides, found: Evidence) -> list[str]:
+    """What the newest published night says against it: another champion."""
+    for night in reversed(sides.partitions()):
         with suppress(NocturneError):
-            return nights.manifest(night).model.version
-    return None
+            if (manifest := sides.manifest(night)) is None:
+                continue
+            if (now := manifest.model.version) != found.champion:
+                return [f"version {now} is the {found.alias} by now, and not {found.champion}"]
+            break
+    return []
 
 
-def _nights(loaded: Loaded, name: str, metric: str, most: int) -> dict[str, tuple[Truth, Against]]:
-    """The newest nights that were scored by the same two versions, oldest first."""
-    nights, found = PublishedNights(loaded), dict[str, tuple[Truth, Against]]()
-    for night in reversed(nights.partitions(None if loaded.pipeline.input.partition else "all")):
-        truth = known_truth(nights.state_of(night))
-        against = truth.against.get(name) if truth is not None else None
-        if truth is None or against is None or metric not in against.differences:
-            continue
-        if not _in_force(nights, night, truth):
-            continue
-        first = next(iter(found.values()), None)
-        ours = (truth.model_version, against.version)
-        if first is not None and ours != (first[0].model_version, first[1].version):
-            break
-        found[night.key] = truth, against
-        if len(found) == most:
-            break
+def _nights(sides: Sides, name: str, metric: str, most: int) -> dict[str, tuple[Truth, Against]]:
+    """The newest nights that were scored by the same two versions, oldest first.
+
+    Their scores, and the challenger's, are in force still, and their labels were asked the same.
+    """
+    model, found = sides.loaded.pipeline.model.name, dict[str, tuple[Truth, Against]]()
+    for night in reversed(sides.partitions()):
+        with suppress(NocturneError):
+            if (manifest := sides.manifest(night)) is None:
+                continue
+            truth = truth_of(sides.state(night), manifest)
+            against = truth.against.get(name) if truth is not None else None
+            if truth is None or against is None or metric not in against.differences:
+                continue
+            if truth.asked != sides.asked(sides.beside(night)):
+                continue
+            if (truth.model, against.model) != (model, model):
+                continue
+            first = next(iter(found.values()), None)
+            ours = (truth.model_version, against.version)
+            if first is not None and ours != (first[0].model_version, first[1].version):
+                break
+            found[night.key] = truth, against
+            if len(found) == most:
+                break
     return dict(reversed(found.items()))
 
 
-def _in_force(nights: PublishedNights, night: Partition, truth: Truth) -> bool:
-    """Whether the night still has the scores that were counted."""
-    try:
-        return bool(nights.manifest(night).id == truth.manifest)
-    except NocturneError:
-        return False
+def _segments(
+    promote: Promote, nights: Mapping[str, tuple[Truth, Against]]
+) -> tuple[dict[str, float], list[str]]:
+    """The mean difference of each value of the segment over the nights that have it.
 
-
-def _segments(promote: Promote, nights: Mapping[str, tuple[Truth, Against]]) -> dict[str, float]:
-    """The mean difference of each value of the segment over the nights that have it."""
+    Also the values for which the figure is not defined in any night.
+    """
     if promote.unless is None:
-        return {}
+        return {}, []
     by_value: dict[str, list[float]] = {}
     for _, against in nights.values():
         for part, figures in against.segments.items():
-            if part.startswith(f"{promote.unless.segment}=") and promote.when.metric in figures:
-                by_value.setdefault(part, []).append(figures[promote.when.metric])
-    return {part: sum(values) / len(values) for part, values in sorted(by_value.items())}
+            if part.startswith(f"{promote.unless.segment}="):
+                known = by_value.setdefault(part, [])
+                known += [v for name, v in figures.items() if name == promote.when.metric]
+    means = {part: sum(vs) / len(vs) for part, vs in sorted(by_value.items()) if vs}
+    return means, sorted(part for part, values in by_value.items() if not values)
+
+
+def _uncovered(nights: Mapping[str, tuple[Truth, Against]]) -> list[str]:
+    """That the challenger has no scores for many of the rows on which the champion is judged."""
+    compared = sum(against.rows for _, against in nights.values())
+    part = [t.parts.get(f"version {t.model_version}") for t, _ in nights.values()]
+    rows = sum(p.figures.get("rows", 0.0) for p in part if p is not None)
+    if compared >= _COVERED * rows:
+        return []
+    return [f"the challenger has scores for {compared / rows:.1%} of the champion's rows only"]
 
 
 def _gain(found: Evidence, difference: float) -> float:
@@ -180,11 +222,12 @@ def _lacks(promote: Promote, found: Evidence) -> list[str]:
     return lacks
 
 
-def _in_words(found: Evidence) -> str:
+def _in_words(found: Evidence, nights: Mapping[str, tuple[Truth, Against]]) -> str:
     mean, keys = found.mean, list(found.nights)
+    rows = sum(against.rows for _, against in nights.values())
     assert mean is not None
     sure = "" if mean.low is None else f" (95%: {mean.low:+.4g} to {mean.high:+.4g})"
     return (
         f"{found.metric} {mean.value:+.4g}{sure} against version {found.champion} over "
-        f"{len(keys)} nights with labels, {keys[0]} to {keys[-1]}"
+        f"{len(keys)} nights with labels, {keys[0]} to {keys[-1]}, {rows:,} rows"
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.columns.normal import plain_type
+from nocturne.columns.types import is_bytes, is_text
 from nocturne.config import Loaded
 from nocturne.config.labels import Labels
-from nocturne.errors import InputError, choices
+from nocturne.errors import InputChanged, InputError, choices
+from nocturne.hiding import redacted
 from nocturne.objects import Location
 from nocturne.objects.reading import native
 from nocturne.pipeline.places import folders_of
@@ -19,7 +22,16 @@ from nocturne.records.partition import Partition
 from nocturne.source.protocol import InputTable
 from nocturne.table_formats import INPUTS
 
-__all__ = ["BATCH_ROWS", "LabelFiles", "label_files", "label_table", "plain"]
+__all__ = [
+    "BATCH_ROWS",
+    "LabelFiles",
+    "batches",
+    "label_files",
+    "label_table",
+    "plain",
+    "reading",
+    "signature",
+]
 
 BATCH_ROWS = 262_144
 
@@ -42,14 +54,13 @@ class LabelFiles:
             keys: the key's columns, with the types that the scores have.
 
         Raises:
-            InputError: a key can't be taken for one of the scores' type.
+            InputError: a key is of another kind than the scores', or a file is damaged.
+            InputChanged: a file is gone meanwhile.
         """
         types = [keys.field(n) if n in keys.names else self.schema.field(n) for n in columns]
         for path in self.files:
-            with pq.ParquetFile(native(path)) as file:
-                there = [name for name in columns if name in file.schema_arrow.names]
-                for batch in file.iter_batches(BATCH_ROWS, columns=there):
-                    yield _typed(plain(pa.Table.from_batches([batch])), types, keys)
+            for table in batches(path, columns):
+                yield _typed(table, types, keys)
 
 
 def label_table(loaded: Loaded, labels: Labels) -> InputTable:
@@ -68,26 +79,81 @@ def label_files(
         needed: columns without which the labels are of no use.
 
     Raises:
-        InputError: there are none, or they lack a column.
+        InputError: there are none, one is damaged, or they lack a column.
+        NotReady, InputChanged: they are being written.
     """
     table = label_table(loaded, labels)
-    files = tuple(table.listing(night).files) if table.has(night) else ()
-    if not files:
+    listing = table.listing(night) if table.has(night) else None
+    files = tuple(listing.files) if listing is not None else ()
+    if listing is None or not files:
         raise InputError(f"there are no labels for {night.key} in {table.folder(night)} yet")
     rows, schemas = 0, []
     for path in files:
-        with pq.ParquetFile(native(path)) as file:
+        with reading(path), pq.ParquetFile(native(path)) as file:
             schema = file.schema_arrow.remove_metadata()
             if missing := [name for name in needed if name not in schema.names]:
                 raise InputError(f"{path} has no column {choices(missing)}, which labels need")
             rows += file.metadata.num_rows
-            schemas.append(pa.schema([f.with_type(plain_type(f.type)) for f in schema]))
-    return LabelFiles(files, rows, pa.unify_schemas(schemas, promote_options="permissive"))
+            schemas.append(plain(schema.empty_table()).schema)
+    whole = pa.unify_schemas(schemas, promote_options="permissive")
+    if problems := listing.problems(set(whole.names), {}):
+        raise InputError(
+            f"the labels of {night.key} are not what readers of the table see: "
+            f"{'; '.join(problems[:5])}. Have the partition rewritten"
+        )
+    return LabelFiles(files, rows, whole)
+
+
+def signature(files: Sequence[Location]) -> list[tuple[str, int, int]]:
+    """What changes if a file is replaced: its path, size and time.
+
+    Raises:
+        InputChanged: one is gone.
+    """
+    found = []
+    for path in files:
+        with reading(path):
+            stat = path.stat()
+        found.append((str(path), stat.st_size, stat.st_mtime_ns))
+    return found
+
+
+@contextmanager
+def reading(path: Location) -> Iterator[None]:
+    """Raises Nocturne's errors if a file can't be read.
+
+    Raises:
+        InputError: it is damaged, or may not be read.
+        InputChanged: it is gone.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputChanged(f"{path} is gone: it was replaced while it was read") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} can't be read as Parquet: {redacted(error)}") from None
+
+
+def batches(path: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Those of the columns that a file has, some rows at a time, without dictionaries."""
+    with reading(path), pq.ParquetFile(native(path)) as file:
+        there = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(BATCH_ROWS, columns=there):
+            yield plain(pa.Table.from_batches([batch]))
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """The table without dictionaries."""
-    return table.cast(pa.schema([f.with_type(plain_type(f.type)) for f in table.schema]))
+    """The table without dictionaries, views, and floats of 16 bits."""
+
+    def type_of(type_: pa.DataType) -> pa.DataType:
+        type_ = plain_type(type_)
+        if pa.types.is_string_view(type_):
+            return pa.string()
+        if pa.types.is_binary_view(type_):
+            return pa.binary()
+        return pa.float32() if pa.types.is_float16(type_) else type_
+
+    return table.cast(pa.schema([f.with_type(type_of(f.type)) for f in table.schema]))
 
 
 def _typed(table: pa.Table, types: Sequence[pa.Field], keys: pa.Schema) -> pa.Table:
@@ -106,15 +172,36 @@ def _as_key(column: pa.ChunkedArray, ours: pa.Field) -> pa.ChunkedArray:
     """A key of the labels in the type of the scores'.
 
     Raises:
-        InputError: some value can't be taken for one of it.
+        InputError: it is of another kind, or some value can't be taken for one of that type.
     """
+    theirs = column.type
+    why = "some value can't be taken for one of the other type"
     try:
-        zones = [getattr(type_, "tz", None) is None for type_ in (ours.type, column.type)]
-        if pa.types.is_timestamp(ours.type) and zones[0] != zones[1]:
-            raise pa.ArrowInvalid("one of them has a time zone")
-        return column.cast(ours.type)
+        if pa.types.is_null(theirs):
+            return column.cast(ours.type)
+        if _kind(theirs) != _kind(ours.type):
+            raise pa.ArrowInvalid(why := "keys of different kinds are never equal")
+        cast = column.cast(ours.type)
+        if theirs != ours.type and not cast.cast(theirs).equals(column):
+            raise pa.ArrowInvalid(why)
+        return cast
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise InputError(
-            f"the labels' key {ours.name!r} is {column.type}, the scores' is {ours.type}, and some "
-            "value can't be taken for one of the other type"
+            f"the labels' key {ours.name!r} is {theirs}, the scores' is {ours.type}, and {why}"
         ) from None
+
+
+def _kind(type_: pa.DataType) -> str:
+    """What a key is, whatever its width: only keys of one kind are compared."""
+    kinds: dict[str, Callable[[pa.DataType], bool]] = {
+        "boolean": pa.types.is_boolean,
+        "number": lambda t: bool(pa.types.is_integer(t) or pa.types.is_floating(t)),
+        "decimal": pa.types.is_decimal,
+        "date": pa.types.is_date,
+        "time": pa.types.is_time,
+        "text": is_text,
+        "bytes": lambda t: is_bytes(t) or bool(pa.types.is_fixed_size_binary(t)),
+    }
+    if pa.types.is_timestamp(type_):
+        return "timestamp" if type_.tz is None else "timestamp with a time zone"
+    return next((name for name, is_one in kinds.items() if is_one(type_)), str(type_))

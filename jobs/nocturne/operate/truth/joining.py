@@ -22,9 +22,13 @@ BUCKET_ROWS = 1_000_000
 """Rows of a bucket; each takes some hundred bytes while it is joined."""
 
 
+_MOST = 128
+"""The most buckets of a table: each is an open file, and a process may have 1,024 of them."""
+
+
 def buckets_for(rows: int) -> int:
     """The number of buckets for the rows of the largest table."""
-    return max(1, -(-rows // BUCKET_ROWS))
+    return min(_MOST, max(1, -(-rows // BUCKET_ROWS)))
 
 
 class Buckets:

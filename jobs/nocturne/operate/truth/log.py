@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from nocturne import config, report
 from nocturne.config import Loaded
+from nocturne.errors import ConfigError, NocturneError
 from nocturne.model.tracking import without_secret
-from nocturne.operate.truth.nights import NightTruth, known_truth, mark
-from nocturne.pipeline.nights import PublishedNights
+from nocturne.operate.truth.nights import NightTruth, mark
+from nocturne.operate.truth.sides import Sides, truth_of
 from nocturne.pipeline.runs import logged_to
+from nocturne.records.partition import Partition
 from nocturne.records.truth import Truth
 from nocturne.store.files import write_atomic
 from nocturne.store.partition_state import PartitionState
@@ -22,16 +24,19 @@ log = logging.getLogger(__name__)
 
 def log_truths(loaded: Loaded, found: Sequence[NightTruth]) -> None:
     """Log each night's truth, unless it is logged. Without MLflow a warning is logged instead."""
-    nights = PublishedNights(loaded)
-    for one, truth in _counted(found):
-        logged = mark(_state(loaded, nights, one), truth, "logged")
-        if logged.is_file() or not truth.model:
+    sides = Sides(loaded)
+    for one in found:
+        truth = one.truth
+        if truth is None or not truth.model:
+            continue
+        logged = mark(_state(sides, one.partition), truth, "logged")
+        if logged.is_file():
             continue
         try:
             report.log_truth(
                 loaded.pipeline.name,
                 (one.partition, truth),
-                lambda: _all(loaded, nights),
+                lambda: _all(sides),
                 **logged_to(loaded),
             )
         except Exception as error:
@@ -48,32 +53,44 @@ def log_truths(loaded: Loaded, found: Sequence[NightTruth]) -> None:
         write_atomic(logged, b"")
 
 
-def note_told(loaded: Loaded, found: Sequence[NightTruth]) -> None:
-    """Note that somebody was told what is beyond ``labels.bounds``."""
-    nights = PublishedNights(loaded)
-    for one, truth in _counted(found):
-        if truth.beyond:
-            write_atomic(mark(_state(loaded, nights, one), truth, "told"), b"")
+def note_told(loaded: Loaded, told: Sequence[str]) -> None:
+    """Note that somebody was told what is beyond ``labels.bounds``.
+
+    Args:
+        told: ``PARTITION:NUMBER`` of each version of a night's truth.
+
+    Raises:
+        ConfigError: one is not of that form.
+    """
+    sides = Sides(loaded)
+    for name in told:
+        key, _, number = name.rpartition(":")
+        if not (key and number.isdecimal()):
+            raise ConfigError(f"--told: got {name!r}, expected PARTITION:NUMBER")
+        place = _state(sides, key).place("truth")
+        write_atomic(place / f"{int(number):06d}.told", b"")
 
 
 def is_told(loaded: Loaded, one: NightTruth) -> bool:
-    """Whether nobody has to be told of this truth: nothing is beyond its bounds, or it was told."""
+    """Whether nobody has to be told of it: nothing was beyond the bounds, or it was told."""
     if one.truth is None or not one.truth.beyond:
         return True
-    return bool(mark(_state(loaded, PublishedNights(loaded), one), one.truth, "told").is_file())
+    return bool(mark(_state(Sides(loaded), one.partition), one.truth, "told").is_file())
 
 
-def _counted(found: Sequence[NightTruth]) -> Iterator[tuple[NightTruth, Truth]]:
-    return ((one, one.truth) for one in found if one.truth is not None)
+def _state(sides: Sides, key: str) -> PartitionState:
+    names = sides.loaded.pipeline.input.partition
+    return sides.state(config.partition(names, key) if names else Partition("all"))
 
 
-def _state(loaded: Loaded, nights: PublishedNights, one: NightTruth) -> PartitionState:
-    return nights.state_of(config.partition(loaded.pipeline.input.partition, one.partition))
-
-
-def _all(loaded: Loaded, nights: PublishedNights) -> Iterator[tuple[str, Truth]]:
-    """The last truth of every night that has one of its published scores."""
-    for night in nights.all():
-        truth = known_truth(nights.state_of(night.manifest.partition))
-        if truth is not None and truth.model and truth.manifest == night.manifest.id:
+def _all(sides: Sides) -> Iterator[tuple[str, Truth]]:
+    """The last truth of the published scores of every night that has one and can be read."""
+    for night in sides.partitions():
+        try:
+            manifest = sides.manifest(night)
+            truth = truth_of(sides.state(night), manifest) if manifest is not None else None
+        except NocturneError as error:
+            log.warning("%s is not logged: %s", night.key, error)
+            continue
+        if truth is not None and truth.model:
             yield night.key, truth

@@ -10,7 +10,8 @@ from nocturne.config.labels import Labels
 from nocturne.errors import NocturneError
 from nocturne.operate.reigns import took_over
 from nocturne.operate.truth.estimates import Trust, estimate_of, trust
-from nocturne.operate.truth.nights import known_truth, labels_of
+from nocturne.operate.truth.nights import beyond
+from nocturne.operate.truth.sides import labels_of, truth_of
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.manifest import PublishedNight
 from nocturne.records.truth import BETTER, Truth, part_order
@@ -29,6 +30,7 @@ class TruthNight:
         estimate: what was, or is, expected of it; empty if nothing can be.
         promoted: that another model took over with this night, in words; "" if none did.
         problem: why its truth can't be read.
+        beyond: what lies beyond ``labels.bounds``, in words.
     """
 
     key: str
@@ -37,6 +39,7 @@ class TruthNight:
     estimate: dict[str, float] = field(default_factory=dict)
     promoted: str = ""
     problem: str = ""
+    beyond: tuple[str, ...] = ()
 
     def figure(self, name: str, part: str = "all") -> float | None:
         """A figure of some of its rows."""
@@ -56,18 +59,18 @@ def truth_nights(loaded: Loaded, nights: Sequence[PublishedNight]) -> list[Truth
         manifest, state = night.manifest, there.state_of(night.manifest.partition)
         truth, problem = None, ""
         try:
-            truth = known_truth(state)
+            truth = truth_of(state, manifest)
         except NocturneError as error:
             problem = str(error)
-        if truth is not None and truth.manifest != manifest.id:
-            truth = None  # the scores are others since
         if truth is not None:  # the last labels say what they are
             estimates = truth.kind == "classes"
         estimate = truth.estimate if truth is not None else {}
         if truth is None and not problem and estimates:
             estimate = _estimate(labels, there, night)
         now = manifest.model.version
-        found.append(TruthNight(night.key, now, truth, estimate, took_over(before, now), problem))
+        event = took_over(before, now)
+        over = beyond(labels, truth) if truth is not None else ()
+        found.append(TruthNight(night.key, now, truth, estimate, event, problem, over))
         before = now
     return found
 

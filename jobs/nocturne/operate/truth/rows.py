@@ -15,13 +15,18 @@ from nocturne.errors import ConfigError, InputError, choices
 from nocturne.operate.truth.files import LabelFiles
 from nocturne.operate.truth.joining import Buckets, buckets_for, repeated
 from nocturne.operate.truth.scores import ScoreFiles
-from nocturne.operate.truth.values import Kind, are_two, kind_of
+from nocturne.operate.truth.sides import key_of
+from nocturne.operate.truth.values import Kind, are_two, kind_of, refuse_unlike
 from nocturne.records.manifest import Manifest
 
-__all__ = ["LABEL", "WEIGHT", "JoinedRows", "Scored", "key_of", "of_challenger"]
+__all__ = ["LABEL", "WEIGHT", "JoinedRows", "RepeatedKeys", "Scored", "of_challenger"]
 
 LABEL, WEIGHT = "__label", "__weight"
 """The columns of the label, and of the weight if it comes with the labels."""
+
+
+class RepeatedKeys(InputError):
+    """The scores have keys more than once, so a challenger's rows can't be told apart."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,6 @@ class Scored:
     manifest: Manifest
     files: ScoreFiles
     output: str
-
-
-def key_of(loaded: Loaded, labels: Labels) -> list[str]:
-    """The columns by which labels are joined."""
-    return labels.key or list(loaded.pipeline.output.keys)
 
 
 def of_challenger(number: int) -> str:
@@ -69,7 +69,7 @@ class JoinedRows:
     ) -> None:
         self._labels, self._champion, self._files = labels, champion, files
         self._challengers, self._scratch = list(challengers.values()), scratch
-        self._own_key, self._key = list(loaded.pipeline.output.keys), key_of(loaded, labels)
+        self._own_key, self._key = list(loaded.pipeline.output.keys), key_of(loaded)
         schema = champion.files.schema
         columns = self._score_columns(schema)
         self._schema = pa.schema([schema.field(name) for name in columns])
@@ -131,8 +131,8 @@ class JoinedRows:
                     f"{what} names {choices(missing)}, which the scores do not have: publish it "
                     "(output.keys, output.passthrough), or name others"
                 )
-        if labels.metrics:
-            return list(schema.names)
+        if labels.metrics:  # Spark compares no lists
+            return [field.name for field in schema if not pa.types.is_nested(field.type)]
         return list(dict.fromkeys(name for names in wanted.values() for name in names))
 
     def _with_challengers(self) -> pa.Schema:
@@ -166,6 +166,8 @@ class JoinedRows:
                 sides[-1].add(table.rename_columns(of.names).cast(of))
         for first, *beside in zip(*(side.tables() for side in sides), strict=True):
             for other in beside:
+                if repeated(first, self._own_key) or repeated(other, self._own_key):
+                    raise RepeatedKeys(f"keys ({', '.join(self._own_key)}) are there twice")
                 first = first.join(other, self._own_key, join_type="left outer")
             yield first.select(schema.names).cast(schema)
 
@@ -181,8 +183,14 @@ class JoinedRows:
         if labels.weight is not None and labels.weight in there.names:
             taken[WEIGHT] = labels.weight
         if labels.metrics:
-            extra = [n for n in there.names if n not in (*self._key, labels.column)]
-            taken |= {n if n not in names else f"label_{n}": n for n in extra}
+            own = (*self._key, labels.column)
+            extra = [f.name for f in there if f.name not in own and not pa.types.is_nested(f.type)]
+            named = [n if n not in names else f"label_{n}" for n in extra]
+            if twice := {n for n in named if named.count(n) > 1 or (n in names)}:
+                raise ConfigError(
+                    f"labels.metrics: two columns would be called {min(twice)}; rename one of them"
+                )
+            taken |= dict(zip(named, extra, strict=True))
         columns |= taken
         types = [*keys, *(there.field(of).with_name(name) for name, of in taken.items())]
         if pa.types.is_null(type_):  # none has a label
@@ -190,9 +198,11 @@ class JoinedRows:
         schema = pa.schema([pa.field(field.name, field.type) for field in types])
         found, two = Buckets(self._scratch, "labels", schema, self._key, count), True
         for table in self._files.tables(list(dict.fromkeys(columns.values())), keys):
-            named = pa.table([table[of] for of in columns.values()], names=list(columns))
-            named = named.cast(schema)
-            two = two and are_two(named[LABEL])
-            found.add(named)
+            as_named = pa.table([table[of] for of in columns.values()], names=list(columns))
+            as_named = as_named.cast(schema)
+            two = two and are_two(as_named[LABEL])
+            found.add(as_named)
         self._kind: Kind = kind_of(labels, type_, two)
+        if self._kind == "multiclass":
+            refuse_unlike(type_, self._schema.field(self._champion.output).type, labels.column)
         return found

@@ -14,7 +14,7 @@ from nocturne.columns.types import is_text
 from nocturne.config.labels import Labels
 from nocturne.errors import InputError
 
-__all__ = ["Kind", "are_two", "kind_of", "known", "values_of", "words"]
+__all__ = ["Kind", "are_two", "kind_of", "known", "refuse_unlike", "values_of", "words"]
 
 Kind = Literal["classes", "numbers", "multiclass"]
 
@@ -31,7 +31,8 @@ def are_two(column: pa.ChunkedArray) -> bool:
     if not _is_number(column.type):
         return False
     values = column.filter(known(column))
-    return bool(pc.all(pc.is_in(values, pa.array([0, 1]).cast(values.type))).as_py() is not False)
+    two = pa.array([0, 1]).cast(pa.float64())
+    return bool(pc.all(pc.is_in(values.cast(pa.float64(), safe=False), two)).as_py() is not False)
 
 
 def kind_of(labels: Labels, type_: pa.DataType, two: bool) -> Kind:
@@ -100,7 +101,7 @@ def words(column: pa.ChunkedArray, name: str) -> pa.Array:
     """
     type_ = column.type
     try:
-        if pa.types.is_floating(type_):
+        if pa.types.is_floating(type_) or pa.types.is_decimal(type_):
             column = column.cast(pa.int64())
         if not (is_text(type_) or _is_number(type_) or pa.types.is_boolean(type_)):
             raise pa.ArrowInvalid("neither a word nor a whole number")
@@ -111,9 +112,26 @@ def words(column: pa.ChunkedArray, name: str) -> pa.Array:
         ) from None
 
 
+def refuse_unlike(label: pa.DataType, predicted: pa.DataType, name: str) -> None:
+    """Refuse labels of which no class can be one of the predicted ones.
+
+    Raises:
+        InputError: one side is true or false, and the other is not.
+    """
+    if pa.types.is_null(label):
+        return
+    if pa.types.is_boolean(label) != pa.types.is_boolean(predicted):
+        raise InputError(
+            f"the label {name!r} is {label}, the predicted class {predicted}: one is true or false "
+            "and the other is not, so no class is the same"
+        )
+
+
 def _joined(chunks: Iterable[pa.Array]) -> pa.Array:
     return pa.concat_arrays([pa.array([], pa.string()), *chunks])
 
 
 def _is_number(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))
+    return bool(
+        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
+    )
