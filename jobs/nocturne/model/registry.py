@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE_FILE",
     "Resolved",
+    "backend_of",
     "require_loadable",
     "resolve",
     "version_of",
@@ -331,7 +332,7 @@ def _ref(
         name=model_version.name,
         version=int(model_version.version),
         selector=selector,
-        backend=_backend(folder, metadata, what, allow_pickle),
+        backend=backend_of(folder, what, allow_pickle),
         sha256=sha256,
         path=str(folder),
         run_id=model_version.run_id or None,
@@ -340,10 +341,15 @@ def _ref(
     )
 
 
-def _backend(
-    folder: Path, metadata: Mapping[str, Any], what: str, allow_pickle: bool
+def backend_of(
+    folder: Path, what: str, allow_pickle: bool
 ) -> Literal["torch", "torch_pickled", "pyfunc"]:
-    """What loads the model in a folder; decided again before a stored decision is used."""
+    """What loads the model in a folder; decided again before a stored decision is used.
+
+    Raises:
+        ModelError: the model can't be scored, or contains code that is not allowed.
+    """
+    metadata = mlmodel(folder, what)
     flavors = metadata["flavors"]
     native = is_pt2(folder, metadata)
     if not native and "python_function" not in flavors:
@@ -387,7 +393,7 @@ def require_loadable(ref: ModelRef, allow_pickle: bool) -> None:
         check_copy(ref)
         folder = Path(ref.path)
         require_plain_files(folder, what)
-        backend = _backend(folder, mlmodel(folder, what), what, allow_pickle)
+        backend = backend_of(folder, what, allow_pickle)
     except OSError as error:
         raise ModelError(
             f"the pinned copy of {what} in {ref.path} can't be read: {error}. Check its rights, or "
