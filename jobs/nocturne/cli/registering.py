@@ -4,6 +4,7 @@ a night needs, once it has been compared with what was handed in.
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 from dataclasses import replace
@@ -25,6 +26,8 @@ __all__ = ["app"]
 app = typer.Typer()
 
 Columns = Optional[list[str]]
+MODEL_NAME = re.compile(r"[^/:.\s][^/:]*")
+"""As ``model.name`` of a pipeline."""
 
 
 @app.command()
@@ -61,6 +64,9 @@ def register(
     output: Annotated[
         Columns, typer.Option(help="NAME or NAME=sigmoid; repeated, in order.")
     ] = None,
+    sign: Annotated[
+        bool, typer.Option("--sign", help="Sign it with the key in NOCTURNE_SIGNING_KEY.")
+    ] = False,
     partition: Annotated[
         Optional[str], typer.Option(help="Column with the partition; default: its folder.")
     ] = None,
@@ -78,8 +84,14 @@ def register(
     what the model that was handed in gives, nothing is registered.
     """
     from nocturne.model import aliases
+    from nocturne.model.signatures import sign_version
     from nocturne.operate.aliases import registry
+    from nocturne.signing import key_named
 
+    if sign:
+        key_named(None)
+    if not MODEL_NAME.fullmatch(name):
+        raise ConfigError(f"name: got {name!r}, expected one without / and :, which has no . first")
     if alias is not None:
         aliases.check_alias(alias)
     elif why or by:
@@ -114,9 +126,12 @@ def register(
         )
         if logged.code:
             say(f"its pipeline needs model.allow_pickle: true, since it is code: {logged.code}")
+        assert logged.version is not None
+        if sign:
+            sign_version(client, name, logged.version, key_named(None))
+            say(f"signed {name} version {logged.version}")
         change = None
         if alias is not None:
-            assert logged.version is not None
             change = aliases.promote(client, name, alias, logged.version, by or login(), why)
             before = change.before or "nowhere"
             say(f"{name}@{alias}: version {change.after}, which was {before} before")
@@ -198,7 +213,6 @@ def _summary(handed: HandedIn, encoding: Encoding) -> list[str]:
 
 
 def _said(logged: LoggedModel, handed: HandedIn, sample: Sample) -> dict[str, Any]:
-    assert logged.encoding is not None
     return {
         "model": logged.name,
         "version": logged.version,

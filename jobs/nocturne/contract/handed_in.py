@@ -18,7 +18,7 @@ from nocturne.contract.baseline import baseline as make_baseline
 from nocturne.contract.baseline import predict
 from nocturne.contract.comparing import largest_difference
 from nocturne.contract.encodings import as_scored
-from nocturne.contract.versions import attach, digest_logged, register_files
+from nocturne.contract.versions import attach, digest_logged, register_files, require_unregistered
 from nocturne.encoding import ENCODING_FILE, Encoding, OutputSpec
 from nocturne.engine import Model, check_outputs, encode, settle_outputs
 from nocturne.engine.refused import refusal_reasons
@@ -78,9 +78,9 @@ class LoggedModel:
     model_id: str
     model_uri: str
     baseline: Baseline
+    encoding: Encoding
     name: str | None = None
     version: int | None = None
-    encoding: Encoding | None = None
     sha256: str = ""
     difference: float = 0.0
     code: str = ""
@@ -149,8 +149,8 @@ def log_handed_in(
 ) -> LoggedModel:
     """Log a model with its encoding and baseline, compare it with what was handed in, register it.
 
-    It is loaded as a night loads it, and scores the data. If anything fails, the logged model is
-    deleted, and no version was registered.
+    It is loaded as a night loads it, and scores the data. If anything fails before it is
+    registered, the logged model is deleted, unless it was handed in as such.
 
     Args:
         allow_pickle: whether the logged model may be code.
@@ -191,17 +191,15 @@ def log_handed_in(
                     f"write to {model_id}, or does the artifact store change files?"
                 )
             version = register_files(model_id, registered_model_name, sha256, tags)
-            if alias:
-                mlflow.MlflowClient().set_registered_model_alias(
-                    registered_model_name, alias, version.version
-                )
+    if version is not None and alias:
+        mlflow.MlflowClient().set_registered_model_alias(version.name, alias, version.version)
     return LoggedModel(
         model_id=model_id,
         model_uri=uri,
         baseline=built,
+        encoding=encoding,
         name=registered_model_name,
         version=None if version is None else int(version.version),
-        encoding=encoding,
         sha256=sha256,
         difference=difference,
         code=code,
@@ -253,5 +251,6 @@ def _deleted_on_error(model_id: str | None) -> Iterator[None]:
     except BaseException:
         if model_id is not None:
             with suppress(Exception):  # the error that comes first is the one to be told
+                require_unregistered(model_id)  # an answer of the registry may be lost
                 mlflow.MlflowClient().delete_logged_model(model_id)
         raise

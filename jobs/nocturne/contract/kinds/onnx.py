@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,21 +43,6 @@ def of_onnx(path: Path) -> HandedIn:
             path=str(path),
         ) from error
     slots = tuple(_slot(onnx, value, kind) for value in _inputs(model))
-    outputs = [output.name for output in session.get_outputs()]
-
-    class Session:
-        """The file in ONNX Runtime, as MLflow runs it too."""
-
-        def predict(self, encoded: Any) -> Raw:
-            given = dict(zip(names, map(np.asarray, encoded), strict=True))
-            result = dict(zip(outputs, session.run(None, given), strict=True))
-            return arrays(result, len(encoded[0]))
-
-    names: list[str] = []
-
-    def load(encoding: Encoding) -> Session:
-        names[:] = [tensor.name for tensor in encoding.inputs]
-        return Session()
 
     def check(encoding: Encoding, data: pa.Table) -> None:
         made = [spec.name for spec in encoding.inputs]
@@ -82,7 +68,23 @@ def of_onnx(path: Path) -> HandedIn:
         )
         return str(info.model_id)
 
+    def load(encoding: Encoding) -> _Session:
+        return _Session(session, [tensor.name for tensor in encoding.inputs])
+
     return HandedIn(kind, DeclaredInputs(slots=slots), load, log, check)
+
+
+class _Session:
+    """The file in ONNX Runtime; ``names`` are those of the tensors that it is given."""
+
+    def __init__(self, session: Any, names: Sequence[str]) -> None:
+        self.session, self.names = session, names
+        self.outputs = [output.name for output in session.get_outputs()]
+
+    def predict(self, encoded: Any) -> Raw:
+        given = dict(zip(self.names, map(np.asarray, encoded), strict=True))
+        result = self.session.run(None, given)
+        return arrays(dict(zip(self.outputs, result, strict=True)), len(encoded[0]))
 
 
 def _installed(name: str) -> Any:
