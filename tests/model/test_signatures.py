@@ -20,10 +20,11 @@ from nocturne.errors import ConfigError, ModelError
 from nocturne.model.digests import DIGEST
 from nocturne.model.signatures import SIGNATURE
 from nocturne.model.tracking import connect
+from nocturne.pipeline import prepare
 from nocturne.pipeline.model import resolver
 from nocturne.pipeline.places import Places
 from pipeline.conftest import DAYS, project, registry
-from pipeline.test_arms import register
+from pipeline.test_arms import canary, register, sharing
 
 __all__ = ["project", "registry"]
 
@@ -102,6 +103,19 @@ def test_a_version_without_a_signature_is_refused_before_a_row_is_scored(
     assert not state.runs()
     sign("2", signed.home / "keys" / "key.pem")
     assert CliRunner().invoke(app, ["score", "p", "--date", DAYS[0]]).exit_code == 0
+
+
+def test_a_canary_that_is_not_signed_takes_no_part(signed: config.Loaded) -> None:
+    register(signed)
+    loaded = sharing(signed, canary=canary())
+    planned = prepare(loaded, config.partition({"ds": "%Y-%m-%d"}, DAYS[0]))
+    assert planned.run is not None
+    assert planned.run.plan.arms is None
+    assert "model small version 2 is not signed" in planned.message
+    sign("2", signed.home / "keys" / "key.pem")
+    planned = prepare(loaded, config.partition({"ds": "%Y-%m-%d"}, DAYS[1]))
+    assert planned.run is not None
+    assert [arm.model.version for arm in planned.run.plan.each_arm] == [2]
 
 
 def test_changed_added_and_removed_files_are_named(signed: config.Loaded, tmp_path: Path) -> None:
