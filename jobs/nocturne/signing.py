@@ -23,7 +23,15 @@ from typing import Any
 
 from nocturne.errors import ConfigError, choices
 
-__all__ = ["KEY", "check_pair", "key_named", "key_of_environment", "sign", "signature_problem"]
+__all__ = [
+    "KEY",
+    "check_key",
+    "check_pair",
+    "key_named",
+    "key_of_environment",
+    "sign",
+    "signature_problem",
+]
 
 KEY = "NOCTURNE_SIGNING_KEY"
 PASSWORD = "NOCTURNE_SIGNING_PASSWORD"  # noqa: S105 - the name of a variable
@@ -112,6 +120,12 @@ def signature_problem(
     if subject["name"] != name:
         return f"its signature is that of {subject['name']}, expected that of {name}"
     return ""
+
+
+def check_key(private_key: Path) -> None:
+    """Raises: ConfigError if a private key can't be used."""
+    with tempfile.TemporaryDirectory() as folder:
+        sign(Path(folder), private_key)
 
 
 def check_pair(private_key: Path, public_key: Path) -> None:

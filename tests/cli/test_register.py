@@ -23,6 +23,7 @@ from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner, Result
 
 from conftest import ENCODING, Small, sample
+from keys import key_pair
 from nocturne import config
 from nocturne.cli import app
 from nocturne.contract import infer_encoding, predict, tensors
@@ -62,6 +63,13 @@ class Counting(torch.nn.Module):
         return x[:, 0] + (1 if torch.compiler.is_exporting() else 0)
 
 
+class Branching(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if bool(x.sum() > 0):
+            return x[:, 0]
+        return -x[:, 0] * float(x.sum())
+
+
 class Evil:
     """Writes a file when it is unpickled."""
 
@@ -73,13 +81,21 @@ class Evil:
 
 
 @pytest.fixture
-def home(project: Project, tmp_path: Path) -> config.Loaded:
-    """The project, with training data in ``train/ds=.../`` and nothing of a new model."""
+def home(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Loaded:
+    """The project, with training data in ``train/ds=.../`` and nothing of a new model.
+
+    It takes signed versions with a digest only.
+    """
+    private, _ = key_pair(tmp_path / "keys")
+    monkeypatch.setenv("NOCTURNE_SIGNING_KEY", str(private))
     loaded = project(
         spark__master="none",
         model__name="new",
         model__alias="champion",
         model__require_digest=True,
+        model__require_signature="keys/key.pub.pem",
+        scoring__micro_batch=1024,  # nothing is measured
+        scoring__kernel="graph",
     )
     for number in range(3):
         folder = tmp_path / "train" / f"ds=2023-12-0{1 + number}"
@@ -106,7 +122,8 @@ def register(
 
 def registered(source: object, *options: str, **more: Any) -> dict[str, Any]:
     """What the command says with --json."""
-    result = register(source, *options, "--alias", "champion", "--why", "new", "--json", **more)
+    more_options = ["--sign", "--alias", "champion", "--why", "new", "--json"]
+    result = register(source, *options, *more_options, **more)
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return found
@@ -255,6 +272,23 @@ def test_torchscript_is_registered_as_a_graph(
         answer = registered(tmp_path / file, *columns_options(), "--allow-pickle")
         assert answer["code"] == ""  # the pipeline does not allow pickles
     check_night(inferred())
+
+
+def test_torchscript_that_is_no_graph_is_refused(
+    home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    torch.jit.script(Branching()).save(str(tmp_path / "script.pt"))
+    said = said_of(client, tmp_path / "script.pt", "--feature", "y", "--allow-pickle")
+    assert "can't be exported as pt2 (torch.export)" in said
+    assert "float32[rows, 1]" in said
+
+
+def test_an_unusable_key_is_said_before_anything_is_registered(
+    home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    (tmp_path / "keys" / "key.pem").write_text("no key")
+    said = said_of(client, small(tmp_path / "model.pt2"), *columns_options(), "--sign")
+    assert "key.pem can't be used" in said
 
 
 def test_a_pickled_module_is_registered_as_a_graph(

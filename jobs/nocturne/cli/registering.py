@@ -86,10 +86,10 @@ def register(
     from nocturne.model import aliases
     from nocturne.model.signatures import sign_version
     from nocturne.operate.aliases import registry
-    from nocturne.signing import key_named
+    from nocturne.signing import check_key, key_named
 
     if sign:
-        key_named(None)
+        check_key(key_named(None))
     if not MODEL_NAME.fullmatch(name):
         raise ConfigError(f"name: got {name!r}, expected one without / and :, which has no . first")
     if alias is not None:

@@ -12,7 +12,13 @@ from nocturne.columns.normal import plain, plain_type
 from nocturne.errors import InputError, choices
 from nocturne.records.partition import Partition
 from nocturne.source.path_columns import columns_of_paths, keys_of, not_in_files, of_file
-from nocturne.source.reading import file_schema, open_parquet, read_batches, read_schema
+from nocturne.source.reading import (
+    file_schema,
+    open_parquet,
+    read_batches,
+    read_footer,
+    read_schema,
+)
 from nocturne.source.walk import data_files
 
 __all__ = ["Sample", "read_sample"]
@@ -56,19 +62,19 @@ def read_sample(path: Path, partition: str | None = None) -> Sample:
     from_paths = columns_of_paths(Partition("all"), {}, below, keys)
     parts, labels, rows = list[pa.Table](), list[str](), 0
     for number, file in enumerate(files):
-        part = _read(file, of_file(from_paths, number))
-        rows += part.num_rows
-        if part.num_rows and parts and part.schema != parts[0].schema:
-            raise InputError(
-                f"{file} has other columns than {files[0]}: "
-                f"{', '.join(_differences(parts[0].schema, part.schema))}. Give files of one table",
-                path=str(file),
-            )
+        rows += read_footer(file).num_rows
         if rows > _MOST_ROWS:
             raise InputError(
                 f"{path} has more than {_MOST_ROWS:,} rows; give a sample of them, of all "
                 "partitions",
                 path=str(path),
+            )
+        part = _read(file, of_file(from_paths, number))
+        if part.num_rows and parts and part.schema != parts[0].schema:
+            raise InputError(
+                f"{file} has other columns than {files[0]}: "
+                f"{', '.join(_differences(parts[0].schema, part.schema))}. Give files of one table",
+                path=str(file),
             )
         if part.num_rows:
             parts.append(part)

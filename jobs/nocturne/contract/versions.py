@@ -53,6 +53,8 @@ def register(
             f"got {model!r}, expected what mlflow.<flavor>.log_model(..., name=...) returned, or "
             "a model id such as m-0123abcd"
         )
+    if encoding is not None or baseline is not None:
+        require_unregistered(model_id)
     attach(model_id, encoding, baseline)
     version = register_files(model_id, name, digest_logged(model_id), tags)
     if alias:
@@ -78,8 +80,7 @@ def attach(
 ) -> None:
     """Write the encoding and the baseline to the logged model's artifact folder.
 
-    Raises:
-        ModelError: a version has been registered from it, whose files would change.
+    The versions that are registered from it change with it: see ``require_unregistered``.
     """
     files = {}
     if encoding is not None:
@@ -88,7 +89,6 @@ def attach(
         files[BASELINE_FILE] = dump(baseline)
     if not files:
         return
-    require_unregistered(model_id)
     with tempfile.TemporaryDirectory() as folder:
         for file, text in files.items():
             Path(folder, file).write_text(text, encoding="utf-8")
