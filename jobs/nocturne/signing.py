@@ -11,6 +11,7 @@ password, if it has one. Neither is a setting of a YAML.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import sys
@@ -104,22 +105,45 @@ def signature_problem(
             "that `openssl ec -pubout` makes of the private key",
             path=str(public_key),
         ) from None
-    with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):
-        file = Path(scratch, "signature")
-        file.write_text(signature, encoding="utf-8")
-        try:
-            config.verify(folder, file)
-            said = _content(signature)
-        except Exception as error:  # a forged one may raise anything
-            return f"its signature does not hold: {_words(error)}"
-    [subject], resources = said["subject"], said["predicate"]["resources"]
-    covered = {resource["name"] for resource in resources}  # the signature itself may ignore some
-    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    if unsigned := files - covered - set(ignored):
-        return f"its signature leaves out {choices(unsigned, 6)}"
+    refused: Exception | None = None
+    try:
+        bundle, payload = _plain(signature)
+        with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):
+            file = Path(scratch, "signature")
+            file.write_text(json.dumps(bundle), encoding="utf-8")
+            try:
+                config.verify(folder, file)
+            except Exception as error:  # a forged one may raise anything
+                refused = error
+        said = json.loads(payload)
+        # A signature may itself leave files out, which then are not signed.
+        differing = _differing(folder, said["predicate"]["resources"], ignored)
+        [subject] = said["subject"]
+    except Exception as error:
+        return f"its signature does not hold: {_words(refused or error)}"
+    if refused or differing:
+        return f"its signature does not hold: {differing or _words(refused or ValueError())}"
     if subject["name"] != name:
         return f"its signature is that of {subject['name']}, expected that of {name}"
     return ""
+
+
+def _differing(folder: Path, resources: list[dict[str, str]], ignored: Collection[str]) -> str:
+    """Which files are others than those that are signed, as a phrase."""
+    signed = {one["name"]: one["digest"] for one in resources if one["algorithm"] == "sha256"}
+    there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    files = {n: path for n, path in there.items() if path.is_file() and n not in ignored}
+    changed = []
+    for name in signed.keys() & files.keys():
+        with open(files[name], "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != signed[name]:
+                changed.append(name)
+    kinds = {
+        "changed": changed,
+        "missing": signed.keys() - files.keys(),
+        "not signed": files.keys() - signed.keys(),
+    }
+    return ", ".join(f"{choices(names, 6)} {kind}" for kind, names in kinds.items() if names)
 
 
 def check_key(private_key: Path) -> None:
@@ -138,9 +162,24 @@ def check_pair(private_key: Path, public_key: Path) -> None:
             raise ConfigError(f"{private_key} is not the private key of {public_key}: {problem}")
 
 
-def _content(signature: str) -> Any:
-    """What is signed; it was verified before."""
-    return json.loads(base64.b64decode(json.loads(signature)["dsseEnvelope"]["payload"]))
+def _plain(signature: str) -> tuple[dict[str, Any], bytes]:
+    """The bundle with nothing but what is needed, and the payload that is signed in it.
+
+    So the library verifies the payload that is read here: it takes keys in two spellings.
+    """
+    bundle = json.loads(signature)
+    envelope = bundle["dsseEnvelope"]
+    payload = base64.b64decode(envelope["payload"], validate=True)
+    plain = {
+        "mediaType": bundle["mediaType"],
+        "verificationMaterial": bundle["verificationMaterial"],
+        "dsseEnvelope": {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": envelope["payloadType"],
+            "signatures": envelope["signatures"],
+        },
+    }
+    return plain, payload
 
 
 def _hashing(ignored: Collection[str]) -> Any:
