@@ -66,7 +66,7 @@ secrets: ## Make .env for Docker Compose, with generated secrets (docs/compose.m
 	echo "Made .env with new secrets. Next: docker compose build && docker compose up --detach"
 
 # For Linux and the Pythons of pyproject.toml in one: what only some of them need has a marker.
-EXTRAS := alerts celery delta iceberg lineage metrics s3 stores demo postgres dev
+EXTRAS := alerts celery delta iceberg lineage metrics s3 signing stores demo postgres dev
 COMPILE := UV_FIND_LINKS= uv pip compile pyproject.toml --universal --python-version 3.11 \
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q
 KEPT := sed -E -e '/^(nvidia-|cuda-|triton)/d' -e "s/ and implementation_name == 'cpython'.*//" \

@@ -34,6 +34,7 @@ LONGEST = (
     "tests/test_interrupted.py",
     "tests/chaos/test_disk.py",
     "tests/cli/test_init.py",
+    "tests/cli/test_register.py",
     "tests/demo/",
     "tests/strangers/",
     "tests/chaos/",

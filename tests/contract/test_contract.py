@@ -115,7 +115,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def logged(tracking: str) -> contract.LoggedTorchModel:
+def logged(tracking: str) -> contract.LoggedModel:
     return contract.log_torch_model(
         Tiny().train(),
         ENCODING,
@@ -129,21 +129,21 @@ def logged(tracking: str) -> contract.LoggedTorchModel:
 
 
 @pytest.fixture(scope="module")
-def downloaded(logged: contract.LoggedTorchModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def downloaded(logged: contract.LoggedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("downloaded")
     uri = f"models:/{logged.name}/{logged.version}"
     return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
 
 
 def test_the_registered_version_brings_its_encoding_and_its_baseline(
-    logged: contract.LoggedTorchModel, downloaded: Path
+    logged: contract.LoggedModel, downloaded: Path
 ) -> None:
     assert logged.version == 1
     assert Encoding.from_json((downloaded / ENCODING_FILE).read_bytes()) == ENCODING
     assert read(Baseline, downloaded / registry.BASELINE_FILE) == logged.baseline
 
 
-def test_the_version_carries_the_alias_and_the_tags(logged: contract.LoggedTorchModel) -> None:
+def test_the_version_carries_the_alias_and_the_tags(logged: contract.LoggedModel) -> None:
     version = mlflow.MlflowClient().get_model_version_by_alias("tiny", "champion")
     assert int(version.version) == logged.version
     assert dict(version.tags).keys() == {"stage", DIGEST}
@@ -151,7 +151,7 @@ def test_the_version_carries_the_alias_and_the_tags(logged: contract.LoggedTorch
 
 
 def test_the_night_resolves_it_to_a_torch_model_without_pickles(
-    logged: contract.LoggedTorchModel, tracking: str, tmp_path: Path
+    logged: contract.LoggedModel, tracking: str, tmp_path: Path
 ) -> None:
     found = registry.resolve(
         name="tiny",
@@ -192,7 +192,7 @@ def test_logging_does_not_change_the_module(tracking: str) -> None:
 
 
 def test_the_baseline_counts_every_row_of_every_partition(
-    logged: contract.LoggedTorchModel,
+    logged: contract.LoggedModel,
 ) -> None:
     assert logged.baseline.outputs == ("risk",)
     assert set(logged.baseline.columns) == {"age", "visits", "city", "risk"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typer
 
-from nocturne.cli import looking, maintenance, nights, project
+from nocturne.cli import looking, maintenance, nights, project, registering
 from nocturne.host.garbage import collect_rarely
 from nocturne.logs import to_stderr
 
@@ -29,5 +29,5 @@ def show_log(context: typer.Context) -> None:
     collect_rarely()
 
 
-for commands in (nights.app, looking.app, maintenance.app, project.app):
+for commands in (nights.app, looking.app, maintenance.app, registering.app, project.app):
     app.add_typer(commands)

@@ -128,6 +128,31 @@ def digest(
 
 @app.command()
 @clean_errors
+def sign(
+    model: ModelName,
+    version: Annotated[int, typer.Argument(min=1, help="Which version.")],
+    key: Annotated[
+        Optional[Path],
+        typer.Option(help="The private key, PEM; default: the file in NOCTURNE_SIGNING_KEY."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a version's files, for pipelines with model.require_signature.
+
+    The password of the key, if it has one, is in NOCTURNE_SIGNING_PASSWORD.
+    """
+    from nocturne.model.signatures import sign_version
+    from nocturne.operate.aliases import registry
+    from nocturne.signing import key_named
+
+    with registry() as client:
+        sha256 = sign_version(client, model, version, key_named(key))
+    say(f"{model} version {version} is signed: sha256 {sha256}")
+    answer({"model": model, "version": version, "sha256": sha256}, as_json)
+
+
+@app.command()
+@clean_errors
 def history(model: ModelName, as_json: AsJson = False) -> None:
     """Show what became of a model's aliases, and which nights each version scored."""
     from nocturne.operate.aliases import history_of

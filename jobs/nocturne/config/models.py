@@ -168,6 +168,11 @@ class Model(Section):
         "which registering by nocturne.contract sets, and `nocturne digest`. A tag that is there "
         "is always compared.",
     )
+    require_signature: PathText | None = Field(
+        None,
+        description="A public key (PEM, an elliptic curve's), relative to the project: refuse a "
+        "version that is not signed with its private key (nocturne sign). docs/history.md.",
+    )
     calls: Literal["free", "costly"] = Field(
         "free",
         description="costly: a call of the model costs money or time (a paid API, a slow pyfunc "
@@ -591,6 +596,12 @@ class Output(Section):
     )
     keep: int = Field(
         2, ge=0, description="How many replaced versions of a partition stay on disk."
+    )
+    require_signature: PathText | None = Field(
+        None,
+        description="A public key (PEM, an elliptic curve's), relative to the project: nights are "
+        "published only where NOCTURNE_SIGNING_KEY names its private key, which signs their "
+        "manifests, and `nocturne verify` checks them. docs/history.md.",
     )
 
     @model_validator(mode="after")

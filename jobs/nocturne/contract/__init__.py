@@ -21,14 +21,16 @@ All of these functions use MLflow's current tracking URI and registry.
 
 from nocturne.contract.baseline import baseline, predict
 from nocturne.contract.encodings import infer_encoding, tensors
-from nocturne.contract.log import LoggedTorchModel, log_torch_model, register
+from nocturne.contract.handed_in import LoggedModel
+from nocturne.contract.log import log_torch_model
 from nocturne.contract.project import use_project
+from nocturne.contract.versions import register
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 
 __all__ = [
     "Encoding",
     "Feature",
-    "LoggedTorchModel",
+    "LoggedModel",
     "OutputSpec",
     "TensorSpec",
     "baseline",

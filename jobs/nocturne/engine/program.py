@@ -74,11 +74,13 @@ class Program:
 
 
 def find_pt2(folder: str) -> Path:
-    """The ``pt2`` file of an MLflow model folder.
+    """The ``pt2`` file of an MLflow model folder; a file is taken as it is.
 
     Raises:
         ModelError: the folder has no such file.
     """
+    if Path(folder).is_file():
+        return Path(folder)
     if not Path(folder).is_dir():
         raise ModelError(
             f"the pinned copy of the model, {folder}, is gone. Run the partition again, which gets "

@@ -22,9 +22,10 @@ from torch.fx import Graph, GraphModule, Node
 
 from nocturne.engine.program import Program, find_pt2, require_open_rows
 from nocturne.errors import ModelError
+from nocturne.model.declared_inputs import Slot
 from nocturne.model.pt2 import CONTROL_FLOW, SYMBOLIC, Archive, Payload, is_argument, open_pt2
 
-__all__ = ["load_pt2"]
+__all__ = ["load_pt2", "slots_of"]
 
 _Json = Mapping[str, Any]
 _DTYPES = {
@@ -102,6 +103,25 @@ def load_pt2(folder: str, device: str = "cpu") -> Program:
             [position if name is None else name for position, name in enumerate(inputs)],
             [position if name is None else name for position, name in enumerate(outputs)],
             builder.arguments,
+        )
+
+
+def slots_of(path: str) -> tuple[Slot, ...]:
+    """The tensors that the module of a ``pt2`` file takes: names, dtypes and shapes, rows first.
+
+    Raises:
+        ModelError: as ``load_pt2``.
+    """
+    program = load_pt2(path)
+    with open_pt2(find_pt2(path)) as archive:
+        metas = archive.program["graph_module"]["graph"]["tensor_values"]
+        return tuple(
+            Slot(
+                given if isinstance(given, str) else argument,
+                str(_DTYPES[metas[argument]["dtype"]]).removeprefix("torch."),
+                (-1, *(size.get("as_int", -1) for size in metas[argument]["sizes"][1:])),
+            )
+            for given, argument in zip(program.inputs, program.arguments, strict=True)
         )
 
 

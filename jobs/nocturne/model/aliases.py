@@ -27,7 +27,7 @@ from nocturne.records.aliases import AliasChange
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Point", "changes_of", "demote", "known_version", "notice", "promote"]
+__all__ = ["Point", "changes_of", "check_alias", "demote", "known_version", "notice", "promote"]
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def promote(
         ModelError: there is no such version, or the alias is there already.
         Superseded: somebody else has moved it meanwhile.
     """
-    _check_alias(alias)
+    check_alias(alias)
     before = _version(client.get_registered_model(name), alias)
     if over is not None and before != over:
         raise Superseded(f"{name}@{alias} is version {before} by now, and not {over}")
@@ -99,7 +99,7 @@ def demote(client: MlflowClient, name: str, alias: str, by: str, why: str = "") 
         ModelError: its history has no earlier version, or that is gone.
         Superseded: somebody else has moved it meanwhile.
     """
-    _check_alias(alias)
+    check_alias(alias)
     notice(client, name, alias)
     model = client.get_registered_model(name)
     now, earlier = _version(model, alias), _line(changes_of(model.tags, alias))
@@ -124,7 +124,7 @@ def _line(changes: Sequence[AliasChange]) -> list[int]:
     return line
 
 
-def _check_alias(alias: str) -> None:
+def check_alias(alias: str) -> None:
     """Raises: ModelError if MLflow takes no such alias."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", alias) or re.fullmatch(r"latest|v\d+", alias):
         raise ModelError(

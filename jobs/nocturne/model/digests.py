@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["DIGEST", "check_digest", "tag_digest"]
+__all__ = ["DIGEST", "check_digest", "digest_of", "tag_digest"]
 
 DIGEST = "nocturne.sha256"
 """The tag of a version: SHA-256 over the names and bytes of its files (``copies.tree_digest``)."""
@@ -26,20 +26,30 @@ def tag_digest(client: MlflowClient, name: str, version: int | str) -> str:
     Raises:
         ModelError: it is tagged with another one.
     """
-    import mlflow.artifacts
-
-    what = f"model {name} version {version}"
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = mlflow.artifacts.download_artifacts(
-            artifact_uri=f"models:/{name}/{version}",
-            dst_path=scratch,
-            tracking_uri=client.tracking_uri,
-        )
-        require_plain_files(Path(folder), what)
-        sha256 = tree_digest(Path(folder))
+    sha256 = digest_of(client, f"models:/{name}/{version}", f"model {name} version {version}")
     check_digest(client.get_model_version(name, str(version)), sha256, required=False)
     client.set_model_version_tag(name, str(version), DIGEST, sha256)
     return sha256
+
+
+def digest_of(client: MlflowClient, uri: str, what: str) -> str:
+    """The digest of a model's files, which are downloaded.
+
+    Args:
+        uri: ``models:/...``.
+        what: the name of the model in messages.
+
+    Raises:
+        ModelError: its folder has a link out of it.
+    """
+    import mlflow.artifacts
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = mlflow.artifacts.download_artifacts(
+            artifact_uri=uri, dst_path=scratch, tracking_uri=client.tracking_uri
+        )
+        require_plain_files(Path(folder), what)
+        return tree_digest(Path(folder))
 
 
 def check_digest(version: ModelVersion, sha256: str, *, required: bool) -> None:

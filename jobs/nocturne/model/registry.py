@@ -31,6 +31,7 @@ from nocturne.model.copies import check_copy, keep
 from nocturne.model.declared_inputs import DeclaredInputs, Inputs
 from nocturne.model.digests import check_digest
 from nocturne.model.signature import encoding_of_signature, signature_of
+from nocturne.model.signatures import check_signature
 from nocturne.model.tracking import connect, equal, reachable, without_secret
 from nocturne.objects import Location
 from nocturne.records.drift import Baseline
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE_FILE",
     "Resolved",
+    "backend_of",
     "require_loadable",
     "resolve",
     "version_of",
@@ -134,6 +136,7 @@ def resolve(
     version: int | None,
     allow_pickle: bool,
     require_digest: bool = False,
+    require_signature: Path | None = None,
     tracking_uri: str,
     registry_uri: str | None = None,
     models: Location,
@@ -144,13 +147,15 @@ def resolve(
 
     Args:
         require_digest: whether the version must have the tag with its digest.
+        require_signature: the public key of those who may have signed it.
         inputs, params: ``model.inputs`` and ``model.params`` of the pipeline.
         registry_uri: where models are registered; default: ``tracking_uri``.
 
     Raises:
         ModelError: there is no such model, alias, tags or version (the message lists what exists),
             the model has no flavor that can be scored, its artifact contains code and this is
-            not allowed, or its files are not those that were registered.
+            not allowed, or its files are not those that were registered, or signed.
+        ConfigError: the public key can't be used.
         RegistryUnavailable: the server did not answer.
         RetryableError: there is no space left for the model's files.
     """
@@ -161,6 +166,8 @@ def resolve(
     with reachable(tracking_uri), disk_errors():
         folder, sha256 = _pin(client, model_version, models)
     check_digest(model_version, sha256, required=require_digest)
+    if require_signature is not None:
+        check_signature(model_version, folder, require_signature)
     ref = _ref(model_version, _selector(alias, tags, version), folder, sha256, allow_pickle)
     return Resolved(ref, inputs, params)
 
@@ -331,7 +338,7 @@ def _ref(
         name=model_version.name,
         version=int(model_version.version),
         selector=selector,
-        backend=_backend(folder, metadata, what, allow_pickle),
+        backend=backend_of(folder, what, allow_pickle),
         sha256=sha256,
         path=str(folder),
         run_id=model_version.run_id or None,
@@ -340,10 +347,15 @@ def _ref(
     )
 
 
-def _backend(
-    folder: Path, metadata: Mapping[str, Any], what: str, allow_pickle: bool
+def backend_of(
+    folder: Path, what: str, allow_pickle: bool
 ) -> Literal["torch", "torch_pickled", "pyfunc"]:
-    """What loads the model in a folder; decided again before a stored decision is used."""
+    """What loads the model in a folder; decided again before a stored decision is used.
+
+    Raises:
+        ModelError: the model can't be scored, or contains code that is not allowed.
+    """
+    metadata = mlmodel(folder, what)
     flavors = metadata["flavors"]
     native = is_pt2(folder, metadata)
     if not native and "python_function" not in flavors:
@@ -387,7 +399,7 @@ def require_loadable(ref: ModelRef, allow_pickle: bool) -> None:
         check_copy(ref)
         folder = Path(ref.path)
         require_plain_files(folder, what)
-        backend = _backend(folder, mlmodel(folder, what), what, allow_pickle)
+        backend = backend_of(folder, what, allow_pickle)
     except OSError as error:
         raise ModelError(
             f"the pinned copy of {what} in {ref.path} can't be read: {error}. Check its rights, or "

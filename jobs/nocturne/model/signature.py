@@ -15,7 +15,7 @@ from nocturne.model.declared_inputs import DeclaredInputs, Inputs, tensors
 from nocturne.model.params import checked_params
 from nocturne.records.plan import ModelRef
 
-__all__ = ["Signature", "encoding_of_signature", "signature_of"]
+__all__ = ["Signature", "encoding_of_signature", "signature_in", "signature_of"]
 
 Column = dict[str, Any]
 """A column or a tensor, in MLflow's format."""
@@ -33,6 +33,11 @@ class Signature:
     outputs: tuple[Column, ...]
     params: tuple[Column, ...]
 
+    @property
+    def declared_outputs(self) -> tuple[OutputSpec, ...]:
+        """The declared outputs. One without a name is named ""; one without a type is ``any``."""
+        return _outputs(self.outputs)
+
     def encoding(self, inputs: Inputs | None, params: Mapping[str, Any]) -> Encoding:
         """The encoding, with ``model.inputs`` and ``model.params`` of the YAML.
 
@@ -42,7 +47,7 @@ class Signature:
             ConfigError: the YAML does not fit the signature.
         """
         checked = checked_params(self.params, params, self.what)
-        return Encoding(tensors(self.inputs, inputs, self.what), _outputs(self.outputs), checked)
+        return Encoding(tensors(self.inputs, inputs, self.what), self.declared_outputs, checked)
 
 
 def encoding_of_signature(
@@ -59,8 +64,19 @@ def encoding_of_signature(
 
 def signature_of(ref: ModelRef) -> Signature:
     """Raises: ModelError if the signature can't be read."""
-    what = f"model {ref.name} version {ref.version}"
-    metadata = mlmodel(Path(ref.path), what)
+    return signature_in(Path(ref.path), f"model {ref.name} version {ref.version}")
+
+
+def signature_in(folder: Path, what: str) -> Signature:
+    """The signature of the model in a folder.
+
+    Args:
+        what: the name of the model in messages.
+
+    Raises:
+        ModelError: it can't be read.
+    """
+    metadata = mlmodel(folder, what)
     try:
         signature = metadata.get("signature") or {}
         inputs, outputs, params = (

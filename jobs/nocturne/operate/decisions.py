@@ -15,6 +15,7 @@ from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import approve, publish_run, reject
 from nocturne.pipeline.runs import as_planned, open_run
+from nocturne.pipeline.signer import require_signed, require_signer
 from nocturne.pipeline.tagging import decision_on, tag_decision
 from nocturne.records.manifest import Accepted, Judgement, Manifest
 from nocturne.records.partition import Partition
@@ -204,6 +205,9 @@ def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> 
         earlier = _earlier(title, lineage, to, output)
     except StateError as error:
         raise lineage_error or error from None
+
+    require_signer(loaded)
+    require_signed(loaded, output.state, earlier)
 
     def manifest(number: int, replaces: str) -> Manifest:
         return replace(

@@ -19,6 +19,7 @@ from nocturne.operate.moved_night import move_night
 from nocturne.operate.status import known_partitions
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline.places import Places
+from nocturne.pipeline.signer import require_signed, require_signer
 from nocturne.records.partition import Partition
 from nocturne.table_formats.protocol import TablePartition
 
@@ -76,6 +77,7 @@ def move(loaded: Loaded, target: Loaded, say: Callable[[str], None]) -> list[Mov
         StoreUnavailable: a store does not answer; what was moved stays.
     """
     before, after = Places.of(loaded), Places.of(target)
+    require_signer(target)
     after.claim()
     for kind in ("trials", "tuning", "stopped"):
         made = below(before.state.root / kind)
@@ -88,6 +90,7 @@ def move(loaded: Loaded, target: Loaded, say: Callable[[str], None]) -> list[Mov
             if manifest is None:
                 _require_unpublished(output)
                 continue
+            require_signed(loaded, output.state, manifest)
             there, note = move_night(output, after.output(partition), manifest, target)
             truths = below(output.state.place("truth"))
             copy_files(truths, after.output(partition).state.place("truth"))

@@ -8,11 +8,13 @@ from dataclasses import replace
 from nocturne.config import Loaded
 from nocturne.errors import ModelError, StateError
 from nocturne.operate.moved_run import copy_run
+from nocturne.pipeline.signer import require_signed
 from nocturne.records.manifest import Manifest
 from nocturne.store.files import file_digest, write_atomic
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.record_files import content, write
 from nocturne.store.run import Run
+from nocturne.table import signed
 from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["copy_decisions", "copy_history", "referring"]
@@ -33,9 +35,11 @@ def copy_history(
                 path = source.state.stored(stored)
                 if not path.is_file() or stored.sha256 not in ("", file_digest(path)):
                     raise StateError(f"{path} is missing or was changed")
+            require_signed(target, source.state, earlier)
             copy_run(Run.at(source.state, earlier.run_key), output, target)
             path = output.state.manifest_file(earlier.id)
-            write(path, referring(earlier, source.state, output.state), exclusive=True)
+            referred = signed(referring(earlier, source.state, output.state))
+            write(path, referred, exclusive=True)
         except (StateError, ModelError) as error:
             return f"without what was in force before {last.id}: {error}"
         last = earlier

@@ -30,6 +30,7 @@ from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
 from nocturne.pipeline.runs import require_arms
+from nocturne.pipeline.signer import manifest_problem
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import Arms, RunPlan, Split
@@ -108,6 +109,8 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     if not run.plan.input_version:  # a folder, which may have been moved
         run = run.changed(input_dir=str(places.input(partition)))
     problems = table.verify(output, manifest, published_columns(run.plan)) + _settings_problems(run)
+    if problem := manifest_problem(loaded, output.state, manifest):
+        problems.append(Problem(f"manifests/{manifest.id}.json", problem))
     if unreadable is not None:
         problems.append(Problem("", str(unreadable)))
     now = loaded.pipeline  # what may be loaded is set there, and not in the run

@@ -7,6 +7,7 @@ from dataclasses import replace
 from nocturne import table
 from nocturne.config import Loaded
 from nocturne.errors import PublishError
+from nocturne.pipeline.signer import require_signed, require_signer
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.store.partition_state import manifest_id, now
 from nocturne.table_formats.protocol import TablePartition
@@ -44,7 +45,10 @@ def _adopted(loaded: Loaded, output: TablePartition, by: str | None) -> Manifest
     The rows are compared once, while the partition's lock is held.
     """
 
+    require_signer(loaded)
+
     def manifest(last: Manifest, files: tuple[OutputFile, ...], number: int) -> Manifest:
+        require_signed(loaded, output.state, last)
         why = table.difference(output, last)
         if why and by is None:
             name, key = loaded.pipeline.name, last.partition.key

@@ -46,11 +46,13 @@ def resolver(loaded: Loaded, models: Location | None = None) -> Resolve:
         nonlocal answer
         if answer is None:
             pipeline = loaded.pipeline
+            key = pipeline.model.require_signature
             try:
                 answer = registry.resolve(
                     **pipeline.model.model_dump(include=_SELECTS),
                     **uris(pipeline.registry, loaded.home),
                     models=models or Places.of(loaded).state.models,
+                    require_signature=None if key is None else loaded.home / key,
                 )
                 _notice(loaded)
             except NocturneError as error:

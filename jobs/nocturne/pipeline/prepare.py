@@ -52,6 +52,7 @@ from nocturne.pipeline.places import Places, columns_of_partition, planned_outpu
 from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.scoring import Executor
 from nocturne.pipeline.shape import check_shape, note_shape
+from nocturne.pipeline.signer import require_signer
 from nocturne.pipeline.splits import KeyedPieces
 from nocturne.quality.duplicates import check_size
 from nocturne.records.manifest import Manifest
@@ -155,6 +156,7 @@ def prepare(
     places.claim()
     try:
         with disk_errors():
+            require_signer(loaded)
             alone = champion_in_force(loaded, partition) if champion is None else None
             if alone is not None:
                 champion = alone[0]

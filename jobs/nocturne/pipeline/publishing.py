@@ -24,6 +24,7 @@ from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.runs import as_planned, manifest_in_force
 from nocturne.pipeline.shape import check_shape, note_shape
+from nocturne.pipeline.signer import require_signer
 from nocturne.pipeline.tagging import decision_on, tag_decision
 from nocturne.records.arms import Served
 from nocturne.records.findings import Verdict
@@ -128,6 +129,7 @@ def publish_run(run: Run) -> Manifest:
     else:
         with run.step("publish"):
             gate(run)
+            require_signer(loaded)
             try:
                 done = _commit(run, output, keep)
             except (FileNotFoundError, StateError, Superseded):

@@ -212,7 +212,8 @@ class Manifest(Stored):
     its files; "files": they have the rows of the manifest that it replaces, "rows": they may have
     others, which ``approved_by`` took as they are. The ``content_key`` is then "", or says which
     rows they were if their files were written anew since. ``arms``: how its keys were shared with a
-    canary, or between the models of a split.
+    canary, or between the models of a split. ``signature``: over all the rest, by who published it
+    (``nocturne.table.signatures``).
     """
 
     VERSION: ClassVar[int] = 3
@@ -250,6 +251,7 @@ class Manifest(Stored):
     adopted: Literal["", "files", "rows"] = ""
     input_version: str = ""
     arms: Served | None = None
+    signature: str = ""
 
     @property
     def others(self) -> tuple[str, ...]:

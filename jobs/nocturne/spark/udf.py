@@ -40,6 +40,7 @@ def score_udf(
     tracking_uri: str | None = None,
     registry_uri: str | None = None,
     allow_pickle: bool = False,
+    require_signature: str | Path | None = None,
     cast: Mapping[str, str] | None = None,
     inputs: Inputs | None = None,
     params: Mapping[str, Any] | None = None,
@@ -80,6 +81,8 @@ def score_udf(
         registry_uri: the URI of the model registry. Default: MLFLOW_REGISTRY_URI, else
             ``tracking_uri``, else MLflow's current registry.
         allow_pickle: load artifacts that run code when they are loaded.
+        require_signature: the file of a public key: refuse a version that is not signed with its
+            private key.
         cast: column -> the type for the model, like ``input.cast`` of a pipeline: ``local``,
             ``double`` ...
         inputs, params: like ``model.inputs`` and ``model.params`` of a pipeline.
@@ -112,6 +115,7 @@ def score_udf(
         tags=None,
         version=int(uri["version"]) if uri["version"] else None,
         allow_pickle=allow_pickle,
+        require_signature=None if require_signature is None else Path(require_signature),
         tracking_uri=tracking_uri or mlflow.get_tracking_uri(),
         registry_uri=registry_uri
         or os.environ.get("MLFLOW_REGISTRY_URI")

@@ -18,6 +18,7 @@ from nocturne.table.fitted import fitted
 from nocturne.table.garbage import Garbage, garbage, half_made, remove, scratch, unused
 from nocturne.table.rearranged import difference, other_rows, rows_with_keys
 from nocturne.table.reuse import reuse
+from nocturne.table.signatures import manifest_problem, signed
 from nocturne.table.verify import Problem, verify
 from nocturne.table_formats import FORMATS
 from nocturne.table_formats.protocol import TablePartition, file_name
@@ -34,6 +35,7 @@ __all__ = [
     "garbage",
     "half_made",
     "is_intact",
+    "manifest_problem",
     "other_rows",
     "published_manifest",
     "remove",
@@ -42,6 +44,7 @@ __all__ = [
     "rows_with_keys",
     "scratch",
     "settle",
+    "signed",
     "staged",
     "table_of",
     "take_over",

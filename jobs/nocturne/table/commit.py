@@ -26,6 +26,7 @@ from nocturne.store.format import raise_format
 from nocturne.store.partition_state import manifest_id
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
+from nocturne.table.signatures import signed
 from nocturne.table_formats.protocol import TablePartition, file_name, gone, has_bytes
 
 __all__ = [
@@ -289,6 +290,7 @@ def _put_in_force(
     Args:
         here: fields of the manifest that the table takes to be others.
     """
+    new = signed(new)
     raise_format(table.state.root)
     path = table.state.manifest_file(new.id)
     if not write(path, new, exclusive=True):

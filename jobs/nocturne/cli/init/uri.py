@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nocturne.errors import ModelError, choices
+from nocturne.model.logged import logged_by
 from nocturne.model.registry import versions_of
 from nocturne.model.tracking import connect, equal, reachable
 
@@ -41,7 +42,7 @@ def parse(model: str, tracking_uri: str, registry_uri: str | None = None) -> tup
         return _selector(model), ""
     client = connect(tracking_uri, registry_uri)
     with reachable(registry_uri or tracking_uri):
-        ids = _logged_by(client, run["run"], run["path"]) if run else []
+        ids = logged_by(client, run["run"], run["path"]) if run else []
         ids += [logged["id"]] if logged else []
         versions = list(_registered(client, model, ids))
     if not versions:
@@ -80,20 +81,6 @@ def _selector(model: str) -> Selector:
             model=model,
         )
     return name, alias if at else None, int(version) if version else None
-
-
-def _logged_by(client: MlflowClient, run: str, path: str) -> list[str]:
-    """The ids of the models that a run logged under that name."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        experiment = client.get_run(run).info.experiment_id
-        models = client.search_logged_models([experiment], equal("source_run_id", run))
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return []  # no such run, or the server stores models in their runs
-        raise
-    return [model.model_id for model in models if model.name == path]
 
 
 def _registered(client: MlflowClient, model: str, ids: list[str]) -> Iterator[ModelVersion]:

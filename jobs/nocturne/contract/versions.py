@@ -1,0 +1,105 @@
+"""Registers a logged model of any flavor, with its encoding, baseline and digest."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+
+from nocturne.codec import dump
+from nocturne.encoding import ENCODING_FILE, Encoding
+from nocturne.errors import ModelError, choices
+from nocturne.model.digests import DIGEST, digest_of
+from nocturne.model.registry import BASELINE_FILE
+from nocturne.model.tracking import equal
+from nocturne.records.drift import Baseline
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models.model import ModelInfo
+
+__all__ = ["attach", "digest_logged", "register", "register_files", "require_unregistered"]
+
+
+def register(
+    model: ModelInfo | str,
+    name: str,
+    *,
+    alias: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    encoding: Encoding | None = None,
+    baseline: Baseline | None = None,
+) -> ModelVersion:
+    """Register a logged model of any flavor, with its encoding and baseline.
+
+    The two are first written to the model's artifact folder, so that ``models:/name/version``
+    contains them; the version is tagged with the digest of its files from its first moment, and the
+    alias is set last.
+
+    Args:
+        model: the return value of ``mlflow.<flavor>.log_model``, or a model id (``m-...``).
+
+    Raises:
+        ModelError: ``model`` is not a logged model; or there is a file to be written to it, and it
+            is registered already.
+    """
+    model_id = model if isinstance(model, str) else getattr(model, "model_id", None)
+    model_id = (model_id or "").removeprefix("models:/")
+    if not model_id.startswith("m-"):
+        raise ModelError(
+            f"got {model!r}, expected what mlflow.<flavor>.log_model(..., name=...) returned, or "
+            "a model id such as m-0123abcd"
+        )
+    if encoding is not None or baseline is not None:
+        require_unregistered(model_id)
+    attach(model_id, encoding, baseline)
+    version = register_files(model_id, name, digest_logged(model_id), tags)
+    if alias:
+        mlflow.MlflowClient().set_registered_model_alias(name, alias, version.version)
+    return version
+
+
+def digest_logged(model_id: str) -> str:
+    """The digest of a logged model's files, which are downloaded."""
+    uri = f"models:/{model_id}"
+    return digest_of(mlflow.MlflowClient(), uri, f"the logged model {model_id}")
+
+
+def register_files(
+    model_id: str, name: str, sha256: str, tags: Mapping[str, str] | None = None
+) -> ModelVersion:
+    """Register a logged model as it is. The version has its digest from its first moment."""
+    return mlflow.register_model(f"models:/{model_id}", name, tags={**(tags or {}), DIGEST: sha256})
+
+
+def attach(
+    model_id: str, encoding: Encoding | None = None, baseline: Baseline | None = None
+) -> None:
+    """Write the encoding and the baseline to the logged model's artifact folder.
+
+    The versions that are registered from it change with it: see ``require_unregistered``.
+    """
+    files = {}
+    if encoding is not None:
+        files[ENCODING_FILE] = encoding.to_json()
+    if baseline is not None:
+        files[BASELINE_FILE] = dump(baseline)
+    if not files:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for file, text in files.items():
+            Path(folder, file).write_text(text, encoding="utf-8")
+        mlflow.MlflowClient().log_model_artifacts(model_id, folder)
+
+
+def require_unregistered(model_id: str) -> None:
+    """Raises: ModelError if a version has been registered from this logged model."""
+    found = mlflow.MlflowClient().search_model_versions(equal("source_path", f"models:/{model_id}"))
+    if versions := [f"{v.name} version {v.version}" for v in found]:
+        raise ModelError(
+            f"the logged model {model_id} is {choices(versions)} already, and files that are added "
+            "to it would change that version too; log the model once more, and register that"
+        )
