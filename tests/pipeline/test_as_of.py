@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
+from conftest import sample
 from nocturne import config
 from nocturne.cli import app
 from nocturne.codec import dump
@@ -62,9 +65,9 @@ def changes(said: str) -> list[dict[str, Any]]:
     return [c for c in json.loads(said)["changes"] if c["alias"] == "champion"]
 
 
-def versions(loaded: config.Loaded) -> dict[str, int]:
+def versions(loaded: config.Loaded, days: Sequence[str] = DAYS) -> dict[str, int]:
     found = {}
-    for day in DAYS:
+    for day in days:
         partition = config.partition(loaded.pipeline.input.partition, day)
         manifest = published_manifest(Places.of(loaded).output(partition))
         if manifest is not None:
@@ -96,6 +99,35 @@ def test_a_backfill_as_of_takes_what_was_in_force_at_each_nights_time(project: P
     of_champion = [c["after"] for c in found["changes"] if c["alias"] == "champion"]
     assert of_champion == [1, 2, 3]
     assert "2024-01-05T12:00:00" in run("history", "small")
+
+
+@pytest.mark.long
+def test_a_month_in_which_the_alias_moved_twice_has_for_each_night_the_version_of_its_time(
+    project: Project,
+) -> None:
+    loaded = project(**FIXED, spark__master="none[2]")
+    days = [f"2024-01-{day:02d}" for day in range(1, 32)]
+    for number, day in enumerate(days[len(DAYS) :], len(DAYS)):
+        folder = loaded.home / "data" / f"ds={day}"
+        folder.mkdir()
+        pq.write_table(sample(600, 100 + number, 1000 * number), folder / "part-0.parquet")
+    register(loaded, alias="other")
+    register(loaded, Other(12), alias="other")
+    record(
+        loaded,
+        (None, 1, "2023-12-01T00:00:00", None),
+        (1, 2, "2024-01-11T06:00:00", None),
+        (2, 3, "2024-01-24T18:00:00", None),
+    )
+    run("score", "p", "--date", days[0], "--to", days[-1], "--model", "as_of")
+    # A night is scored at the end of its day: that of the 10th before the first move.
+    expected = [1] * 10 + [2] * 13 + [3] * 8
+    assert versions(loaded, days) == dict(zip(days, expected, strict=True))
+    for day in days:
+        partition = config.partition(loaded.pipeline.input.partition, day)
+        verified = verify_partition(loaded, partition, replay=None)
+        assert verified.ok
+        assert {r.outcome for r in verified.replayed} == {"bit-equal"}
 
 
 def test_where_it_can_not_be_known_no_night_is_scored(project: Project) -> None:
