@@ -6,9 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from conftest import sample
 from keys import key_pair
 from nocturne import config
 from nocturne.cli import app
@@ -18,6 +22,7 @@ from nocturne.operate.verify import Verified, verify_partition
 from nocturne.pipeline import prepare
 from nocturne.pipeline.places import Places
 from nocturne.signing import KEY
+from nocturne.store.files import file_digest
 from pipeline.conftest import DAYS, night_of, project, registry, shift
 
 __all__ = ["project", "registry"]
@@ -116,3 +121,49 @@ def test_a_moved_night_is_signed_anew(signing: config.Loaded, tmp_path: Path) ->
     assert done.exit_code == 0, done.output
     moved = signing.with_output(path=str(tmp_path / "new" / "scores"))
     assert verified(moved).ok
+
+
+def test_rows_of_a_manifest_whose_signature_does_not_hold_are_not_taken_over(
+    signing: config.Loaded,
+) -> None:
+    """Else forged scores would get a genuine signature when the next file comes."""
+    manifest = night_of(signing, DAY)
+    output = Places.of(signing).output(config.partition({"ds": "%Y-%m-%d"}, DAY))
+    file = manifest.outputs[0]
+    path = Path(str(output.file(file.path)))
+    table = pq.read_table(path, partitioning=None)
+    at = table.schema.get_field_index("score")
+    forged = pa.array([0.123] * table.num_rows, table.schema.field(at).type)
+    path.chmod(0o644)
+    pq.write_table(table.set_column(at, table.schema.field(at), forged), path)
+    stored = file_of(signing, manifest.id)
+    written = json.loads(stored.read_text())
+    written["outputs"][0] |= {"sha256": file_digest(path), "size": path.stat().st_size}
+    stored.write_text(json.dumps(written))
+    assert "manifest.json changed" in problem(signing)
+    said = prepare(signing, manifest.partition).message
+    assert "nothing to do, but its signature does not hold" in said
+    folder = signing.home / "data" / f"ds={DAY}"
+    pq.write_table(sample(10, 7, 90_000), folder / "part-1.parquet")
+    again = night_of(signing, DAY)
+    assert again.rows_published == 610
+    assert verified(signing).ok
+    scores = [pq.read_table(output.file(f.path), partitioning=None) for f in again.outputs]
+    assert not any(0.123 in {round(v, 6) for v in t["score"].to_pylist()} for t in scores)
+
+
+def test_verify_checks_the_signature_of_the_model_too(project: Project, tmp_path: Path) -> None:
+    private, public = key_pair(tmp_path / "keys")
+    key = str(public.relative_to(tmp_path))
+    loaded = project()
+    night_of(loaded, DAY)
+    path = loaded.home / "conf" / "pipelines" / "p.yaml"
+    tree = yaml.safe_load(path.read_text())
+    tree["model"]["require_signature"] = key
+    path.write_text(yaml.safe_dump(tree))
+    loaded = config.load("p")
+    [found] = verified(loaded).problems
+    assert "is not signed (nocturne.signature)" in found.problem
+    result = CliRunner().invoke(app, ["sign", "small", "1", "--key", str(private)])
+    assert result.exit_code == 0, result.output
+    assert verified(loaded).ok

@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 
 _PREFIX = "nocturne.alias."
 _CLAIM = "nocturne.claim."
-_STALE_S = 60.0
-"""A claim this old is that of a process that died: moving an alias takes a second."""
+_STALE_S = 120.0
+"""A claim this old is that of a process that died: moving an alias takes a second, and a server
+that does not answer is given up after 90 (``tracking``)."""
 _POLL_S = 0.1
 _SEEN_EVERY_S = 3600.0
 _LONGEST = 500
@@ -57,7 +58,7 @@ def changes_of(tags: Mapping[str, str], alias: str | None = None) -> list[AliasC
     found = []
     for key, text in tags.items():
         name, _, number = key.removeprefix(_PREFIX).rpartition(".")
-        if not key.startswith(_PREFIX) or not number.isdigit() or alias not in (None, name):
+        if not key.startswith(_PREFIX) or not number.isdecimal() or alias not in (None, name):
             continue
         found.append(load(AliasChange, text.encode(), f"the tag {key}"))
     return sorted(found, key=lambda change: (change.alias, change.number))
@@ -154,6 +155,8 @@ def _moved(
                 f"stays there. Look at `nocturne history {name}`, then decide again"
             )
         _notice(client, name, alias, model, asked)
+        if _version(client.get_registered_model(name), alias) != before:  # it took long
+            raise Superseded(f"{name}@{alias} was moved meanwhile; look at its history")
         # If this is killed between both, the change is noticed later, as one that MLflow had.
         client.set_registered_model_alias(name, alias, str(version))
         last = changes_of(client.get_registered_model(name).tags, alias)[-1:]
@@ -242,10 +245,17 @@ def _alone(client: MlflowClient, name: str, alias: str) -> Iterator[None]:
         highest = max(_claims_now(client, name, alias).values(), default=0)
         number = highest + 1
         client.set_registered_model_tag(name, mine, _claim(number))
-        while any(
-            key != mine and (theirs == 0 or (theirs, key) < (number, mine))
+        began = time.monotonic()
+        while before := [
+            key
             for key, theirs in _claims_now(client, name, alias).items()
-        ):
+            if key != mine and (theirs == 0 or (theirs, key) < (number, mine))
+        ]:
+            if time.monotonic() - began > 2 * _STALE_S:
+                raise Superseded(
+                    f"somebody else has been moving {name}@{alias} for minutes. If nobody is, "
+                    f"delete the tag {before[0]} of the registered model"
+                )
             client.set_registered_model_tag(name, mine, _claim(number))  # it is alive
             time.sleep(_POLL_S)
         yield
@@ -262,7 +272,7 @@ def _claims(tags: Mapping[str, str], alias: str) -> dict[str, int]:
     found = {}
     for key, text in tags.items():
         number, _, at = text.partition(" ")
-        if key.startswith(f"{_CLAIM}{alias}.") and number.isdigit() and _age(at) < _STALE_S:
+        if key.startswith(f"{_CLAIM}{alias}.") and number.isdecimal() and abs(_age(at)) < _STALE_S:
             found[key] = int(number)
     return found
 

@@ -21,11 +21,13 @@ from nocturne import table
 from nocturne.columns.normal import is_list, unpacked
 from nocturne.config import Loaded, Pipeline
 from nocturne.encoding import MODEL_VERSION
-from nocturne.errors import NocturneError, StateError
+from nocturne.errors import ModelError, NocturneError, StateError
 from nocturne.model import registry
 from nocturne.model.copies import fetch_model
+from nocturne.model.signatures import check_signature
 from nocturne.objects import Location, ObjectPath, local
 from nocturne.objects.reading import native
+from nocturne.operate import aliases
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
@@ -111,6 +113,8 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     problems = table.verify(output, manifest, published_columns(run.plan)) + _settings_problems(run)
     if problem := manifest_problem(loaded, output.state, manifest):
         problems.append(Problem(f"manifests/{manifest.id}.json", problem))
+    if problem := _model_problem(loaded, run, manifest):
+        problems.append(Problem("", problem))
     if unreadable is not None:
         problems.append(Problem("", str(unreadable)))
     now = loaded.pipeline  # what may be loaded is set there, and not in the run
@@ -124,6 +128,25 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
         tuple(problems),
         tuple(replayed),
     )
+
+
+def _model_problem(loaded: Loaded, run: Run, manifest: Manifest) -> str:
+    """Why the model's files are not signed as ``model.require_signature`` says; "" if they are, or
+    need not be.
+
+    Raises:
+        RegistryUnavailable: the registry, which has the signature, does not answer.
+    """
+    key, model = loaded.pipeline.model.require_signature, manifest.model
+    if key is None or manifest.adopted:
+        return ""
+    try:
+        with aliases.registry(loaded) as client:
+            version = client.get_model_version(model.name, str(model.version))
+            check_signature(version, Path(run.plan.model.path), loaded.home / key)
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 def _unreadable_status(output: TablePartition) -> StateError | None:

@@ -52,7 +52,7 @@ from nocturne.pipeline.places import Places, columns_of_partition, planned_outpu
 from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.scoring import Executor
 from nocturne.pipeline.shape import check_shape, note_shape
-from nocturne.pipeline.signer import require_signer
+from nocturne.pipeline.signer import manifest_problem, require_signer
 from nocturne.pipeline.splits import KeyedPieces
 from nocturne.quality.duplicates import check_size
 from nocturne.records.manifest import Manifest
@@ -368,6 +368,8 @@ def _decided(
             if not loaded.pipeline.input.partition:  # each day has a run, which may be late
                 write(output.state.confirmed_file, Confirmed(now()))
         message = f"{summary}: already published as manifest {current.id}; nothing to do"
+        if problem := manifest_problem(loaded, output.state, current):
+            message += f", but {problem}: score it again (--force)"
         return Prepared("nothing", message, run, current)
     published = {*run_plan.keys, *run_plan.passthrough}
     output.check(_schema(run_plan, seen), published - {*seen.path_keys})
@@ -406,7 +408,10 @@ def _write(loaded: Loaded, run: Run, output: TablePartition, current: Manifest |
     run.undecide()
     write_settings(run, loaded.pipeline)
     run.write_plan()
-    return table.reuse(run, output, current) if current else 0
+    # What is taken over from a manifest is signed with the new one, so it must have been signed.
+    if current is None or manifest_problem(loaded, output.state, current):
+        return 0
+    return table.reuse(run, output, current)
 
 
 def _schema(run_plan: RunPlan, seen: Seen) -> pa.Schema | None:
