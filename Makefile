@@ -66,19 +66,23 @@ secrets: ## Make .env for Docker Compose, with generated secrets (docs/compose.m
 	echo "Made .env with new secrets. Next: docker compose build && docker compose up --detach"
 
 # For Linux and the Pythons of pyproject.toml in one: what only some of them need has a marker.
-EXTRAS := alerts celery delta iceberg lineage metrics s3 signing stores demo postgres dev
+EXTRAS := alerts celery delta iceberg lineage metrics s3 signing stores demo postgres
 COMPILE := UV_FIND_LINKS= uv pip compile pyproject.toml --universal --python-version 3.11 \
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q
 KEPT := sed -E -e '/^(nvidia-|cuda-|triton)/d' -e "s/ and implementation_name == 'cpython'.*//" \
   -e "s/ ; python_full_version < '3\.14'$$//"
 
-lock: ## Resolve the versions anew into both requirements.lock (names and versions only)
+# requirements.lock is what runs, tests/requirements.lock what development needs beside it.
+lock: ## Resolve the versions anew into the three requirements.lock (names and versions only)
 	@printf 'pyspark-client\n' > .excludes.tmp
-	@$(COMPILE) --excludes .excludes.tmp $(EXTRAS:%=--extra %) -o .lock.tmp
+	@$(COMPILE) --excludes .excludes.tmp $(EXTRAS:%=--extra %) --extra dev -o .lock.tmp
+	@$(KEPT) .lock.tmp > .all.tmp
+	@$(COMPILE) --excludes .excludes.tmp $(EXTRAS:%=--extra %) -c .all.tmp -o .lock.tmp
 	@$(KEPT) .lock.tmp > requirements.lock
-	@$(COMPILE) --excludes .excludes.tmp --extra strangers -c requirements.lock -o .lock.tmp
-	@$(KEPT) .lock.tmp | grep -vxFf requirements.lock > tests/strangers/requirements.lock
-	@rm -f .excludes.tmp .lock.tmp
+	@grep -vxFf requirements.lock .all.tmp > tests/requirements.lock
+	@$(COMPILE) --excludes .excludes.tmp --extra strangers -c .all.tmp -o .lock.tmp
+	@$(KEPT) .lock.tmp | grep -vxFf .all.tmp > tests/strangers/requirements.lock
+	@rm -f .excludes.tmp .lock.tmp .all.tmp
 
 clean: ## Remove the environment and everything that runs left behind
 	rm -rf .venv var
@@ -98,13 +102,13 @@ java: python
 # torch is the one package installed with its dependencies: which ones it needs (CUDA's, or
 # none) depends on the build that the machine is given. All others come from the lock alone,
 # without dependencies, so that pyspark-client stays out.
-$(BIN)/.installed: requirements.lock pyproject.toml
+$(BIN)/.installed: requirements.lock tests/requirements.lock pyproject.toml
 	@echo "setup: the environment .venv of $$($(PYTHON) --version), once; some minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "setup: uv $(UV_VERSION), which installs the rest"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
-	@grep -v '^torch==' requirements.lock > .venv/lock-without-torch.txt
-	@echo "setup: $$(wc -l < .venv/lock-without-torch.txt) packages of requirements.lock"
+	@cat requirements.lock tests/requirements.lock | grep -v '^torch==' > .venv/lock-without-torch.txt
+	@echo "setup: $$(wc -l < .venv/lock-without-torch.txt) packages of requirements.lock and tests/requirements.lock"
 	@uv pip install -q --compile-bytecode --no-deps -r .venv/lock-without-torch.txt
 	@echo "setup: $$(grep '^torch==' requirements.lock), gigabytes with CUDA (README: CPU-only machines)"
 	@uv pip install -q --compile-bytecode -c requirements.lock "$$(grep '^torch==' requirements.lock)"
