@@ -12,13 +12,14 @@ UV_VERSION := 0.13.9
 # uv reads UV_FIND_LINKS where pip reads PIP_FIND_LINKS: local wheels serve both.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export VIRTUAL_ENV := $(CURDIR)/.venv
+SCRIPTS := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))conf/compose
 export NOCTURNE_HOME ?= $(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test e2e chaos lint bench airflow secrets lock clean
+.PHONY: help setup demo test e2e chaos lint bench airflow secrets backup restore compose-check lock clean
 
 help: ## Say what each target does
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: python java $(BIN)/.installed ## Make the environment .venv from the lock
 
@@ -49,21 +50,17 @@ lint: setup ## ruff, mypy strict and the rooms' contract
 bench: setup ## Measure against the other engines on this machine's CPU (hours: docs/benchmarks.md)
 	@python -m benchmarks
 
-# Nothing is written unless every command of .env.example succeeds; noclobber keeps what is there.
-secrets: ## Make .env for Docker Compose, with generated secrets (docs/compose.md)
-	@test ! -e .env || { echo "nocturne: .env is there already and stays as it is, since the" \
-	  "databases need its passwords and keys. Add a secret that it lacks as .env.example says. To" \
-	  "begin anew, without any data: docker compose down --volumes, and remove .env." >&2; exit 1; }
-	@set -euo pipefail; shopt -s inherit_errexit; umask 077; \
-	text=$$(while IFS= read -r line; do \
-	  case $$line in \
-	    '#$$ '*) command=$${line#'#$$ '} ;; \
-	    *=) value=$$(eval "$$command"); line=$$line$$value ;; \
-	  esac; \
-	  printf '%s\n' "$$line"; \
-	done < .env.example); \
-	set -o noclobber; printf '%s\n' "$$text" > .env; \
-	echo "Made .env with new secrets. Next: docker compose build && docker compose up --detach"
+secrets: ## Make .env and secrets/ for Docker Compose (docs/compose.md)
+	@$(SCRIPTS)/secrets.sh
+
+backup: ## Write the databases, the object store and the scores of the Compose stack to backups/
+	@$(SCRIPTS)/backup.sh
+
+restore: ## Put a backup into an empty Compose stack (BACKUP=backups/TIME)
+	@$(SCRIPTS)/restore.sh "$(BACKUP)"
+
+compose-check: setup ## Run the Compose stack from nothing on this machine's Docker engine, and kill its parts
+	@PYTHONPATH=tests python -m compose.check
 
 # For Linux and the Pythons of pyproject.toml in one: what only some of them need has a marker.
 EXTRAS := alerts celery delta iceberg lineage metrics s3 signing stores demo postgres
