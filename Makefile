@@ -12,13 +12,14 @@ UV_VERSION := 0.13.9
 # uv reads UV_FIND_LINKS where pip reads PIP_FIND_LINKS: local wheels serve both.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export VIRTUAL_ENV := $(CURDIR)/.venv
+SCRIPTS := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))conf/compose
 export NOCTURNE_HOME ?= $(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test e2e chaos lint bench airflow secrets lock clean
+.PHONY: help setup demo test e2e chaos lint bench airflow secrets backup restore compose-check lock clean
 
 help: ## Say what each target does
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: python java $(BIN)/.installed ## Make the environment .venv from the lock
 
@@ -49,36 +50,36 @@ lint: setup ## ruff, mypy strict and the rooms' contract
 bench: setup ## Measure against the other engines on this machine's CPU (hours: docs/benchmarks.md)
 	@python -m benchmarks
 
-# Nothing is written unless every command of .env.example succeeds; noclobber keeps what is there.
-secrets: ## Make .env for Docker Compose, with generated secrets (docs/compose.md)
-	@test ! -e .env || { echo "nocturne: .env is there already and stays as it is, since the" \
-	  "databases need its passwords and keys. Add a secret that it lacks as .env.example says. To" \
-	  "begin anew, without any data: docker compose down --volumes, and remove .env." >&2; exit 1; }
-	@set -euo pipefail; shopt -s inherit_errexit; umask 077; \
-	text=$$(while IFS= read -r line; do \
-	  case $$line in \
-	    '#$$ '*) command=$${line#'#$$ '} ;; \
-	    *=) value=$$(eval "$$command"); line=$$line$$value ;; \
-	  esac; \
-	  printf '%s\n' "$$line"; \
-	done < .env.example); \
-	set -o noclobber; printf '%s\n' "$$text" > .env; \
-	echo "Made .env with new secrets. Next: docker compose build && docker compose up --detach"
+secrets: ## Make .env and secrets/ for Docker Compose (docs/compose.md)
+	@$(SCRIPTS)/secrets.sh
+
+backup: ## Write the databases, the object store and the scores of the Compose stack to backups/
+	@$(SCRIPTS)/backup.sh
+
+restore: ## Put a backup into an empty Compose stack (BACKUP=backups/TIME)
+	@$(SCRIPTS)/restore.sh "$(BACKUP)"
+
+compose-check: setup ## Run the Compose stack from nothing on this machine's Docker engine, and kill its parts
+	@PYTHONPATH=tests python -m compose.check
 
 # For Linux and the Pythons of pyproject.toml in one: what only some of them need has a marker.
-EXTRAS := alerts celery delta iceberg lineage metrics s3 signing stores demo postgres dev
+EXTRAS := alerts celery delta iceberg lineage metrics s3 signing stores demo postgres
 COMPILE := UV_FIND_LINKS= uv pip compile pyproject.toml --universal --python-version 3.11 \
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q
 KEPT := sed -E -e '/^(nvidia-|cuda-|triton)/d' -e "s/ and implementation_name == 'cpython'.*//" \
   -e "s/ ; python_full_version < '3\.14'$$//"
 
-lock: ## Resolve the versions anew into both requirements.lock (names and versions only)
+# requirements.lock is what runs, tests/requirements.lock what development needs beside it.
+lock: ## Resolve the versions anew into the three requirements.lock (names and versions only)
 	@printf 'pyspark-client\n' > .excludes.tmp
-	@$(COMPILE) --excludes .excludes.tmp $(EXTRAS:%=--extra %) -o .lock.tmp
+	@$(COMPILE) --excludes .excludes.tmp $(EXTRAS:%=--extra %) --extra dev -o .lock.tmp
+	@$(KEPT) .lock.tmp > .all.tmp
+	@$(COMPILE) --excludes .excludes.tmp $(EXTRAS:%=--extra %) -c .all.tmp -o .lock.tmp
 	@$(KEPT) .lock.tmp > requirements.lock
-	@$(COMPILE) --excludes .excludes.tmp --extra strangers -c requirements.lock -o .lock.tmp
-	@$(KEPT) .lock.tmp | grep -vxFf requirements.lock > tests/strangers/requirements.lock
-	@rm -f .excludes.tmp .lock.tmp
+	@grep -vxFf requirements.lock .all.tmp > tests/requirements.lock
+	@$(COMPILE) --excludes .excludes.tmp --extra strangers -c .all.tmp -o .lock.tmp
+	@$(KEPT) .lock.tmp | grep -vxFf .all.tmp > tests/strangers/requirements.lock
+	@rm -f .excludes.tmp .lock.tmp .all.tmp
 
 clean: ## Remove the environment and everything that runs left behind
 	rm -rf .venv var
@@ -98,13 +99,13 @@ java: python
 # torch is the one package installed with its dependencies: which ones it needs (CUDA's, or
 # none) depends on the build that the machine is given. All others come from the lock alone,
 # without dependencies, so that pyspark-client stays out.
-$(BIN)/.installed: requirements.lock pyproject.toml
+$(BIN)/.installed: requirements.lock tests/requirements.lock pyproject.toml
 	@echo "setup: the environment .venv of $$($(PYTHON) --version), once; some minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "setup: uv $(UV_VERSION), which installs the rest"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
-	@grep -v '^torch==' requirements.lock > .venv/lock-without-torch.txt
-	@echo "setup: $$(wc -l < .venv/lock-without-torch.txt) packages of requirements.lock"
+	@cat requirements.lock tests/requirements.lock | grep -v '^torch==' > .venv/lock-without-torch.txt
+	@echo "setup: $$(wc -l < .venv/lock-without-torch.txt) packages of requirements.lock and tests/requirements.lock"
 	@uv pip install -q --compile-bytecode --no-deps -r .venv/lock-without-torch.txt
 	@echo "setup: $$(grep '^torch==' requirements.lock), gigabytes with CUDA (README: CPU-only machines)"
 	@uv pip install -q --compile-bytecode -c requirements.lock "$$(grep '^torch==' requirements.lock)"

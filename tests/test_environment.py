@@ -18,13 +18,19 @@ from pyspark import SparkConf
 from nocturne.spark.application import Application
 
 ROOT = Path(__file__).parents[1]
-LINES = (ROOT / "requirements.lock").read_text().splitlines()
+FILES = (ROOT / "requirements.lock", ROOT / "tests" / "requirements.lock")
+LINES = [line for file in FILES for line in file.read_text().splitlines()]
 LOCK = dict(line.split(" ;")[0].split("==") for line in LINES)
 
 
 def test_the_lock_names_packages_and_versions_only() -> None:
     for line in LINES:
         assert re.fullmatch(r"[a-z0-9.\-\[\],]+==[^\s:/]+( ; .+)?", line), line
+
+
+def test_no_package_is_in_both_locks() -> None:
+    names = [re.split(r"\[|==", line)[0] for line in LINES]
+    assert len(names) == len(set(names))
 
 
 def test_no_pyspark_client_came_in_beside_pyspark() -> None:

@@ -4,7 +4,7 @@ What Compose would start is started: the file's commands, with its environment, 
 its depends_on, watched by its health checks. Changed is only what containers have of their own:
 
 - host names and ports become 127.0.0.1 and free ports;
-- /opt is a folder that is filled as the Dockerfile fills it, and the volumes lie in it;
+- /opt is a folder that is filled as the Dockerfile fills it, and the volumes and secrets lie in it;
 - the images of others: PostgreSQL and Redis are Debian's, moto stands for the object store.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
-from compose.rendering import ROOT, rendered
+from compose.rendering import ROOT, dockerfile, rendered
 from conftest import QUICK_JAVA
 from nocturne_airflow.processes import MARK, end, free_port, start, tail
 from waiting import until
@@ -56,6 +56,7 @@ class Containers:
         self._done: set[str] = set()
         self._store: ThreadedMotoServer | None = None
         _image(folder)
+        self._mount_secrets()
         for layer in (folder / "opt/nocturne/conf/env").iterdir():
             layer.write_text(self._translated(layer.read_text()))
 
@@ -155,6 +156,21 @@ class Containers:
         if self._store is not None:
             self._store.stop()
 
+    def _mount_secrets(self) -> None:
+        """Put each secret where the containers that have it find it."""
+        for service in self.services.values():
+            for used in service.get("secrets", []):
+                name = used if isinstance(used, str) else used["source"]
+                target = f"/run/secrets/{name}" if isinstance(used, str) else used["target"]
+                source = Path(self.values["NOCTURNE_SECRETS"]) / name
+                place = Path(_translated_paths(target, self.folder))
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if source.exists() and not place.exists():  # tls_pem comes from the user
+                    place.symlink_to(source)
+
+    def secret(self, name: str) -> str:
+        return (Path(self.values["NOCTURNE_SECRETS"]) / name).read_text()
+
     def _command(self, name: str) -> list[str]:
         words = [self._translated(word, name) for word in self.services[name]["command"]]
         for at, word in enumerate(words[:-1]):
@@ -166,12 +182,16 @@ class Containers:
         """The image's and the service's environment; none of this process's, but for its paths."""
         path = [str(Path(sys.executable).parent), str(POSTGRES), os.environ["PATH"]]
         kept = ("PYTHONPATH", "JAVA_HOME", "TMPDIR", *QUICK_JAVA)
-        home = self.folder / "home"
-        home.mkdir(exist_ok=True)
+        home = self.folder / "home" / "nocturne"
         given = self.services[name].get("environment", {})
+        image = " ".join(" ".join(words) for words in dockerfile("runtime") if words[0] == "ENV")
         return {
             **{key: os.environ[key] for key in kept if key in os.environ},
-            **dict(re.findall(r"(\w+_HOME)=(\S+)", _translated_paths(_dockerfile(), self.folder))),
+            **dict(
+                re.findall(
+                    r"((?:AIRFLOW|NOCTURNE)_HOME)=(\S+)", _translated_paths(image, self.folder)
+                )
+            ),
             **{key: self._translated(value) for key, value in given.items()},
             **({"PGHOST": "127.0.0.1"} if "PGHOST" in given else {}),
             "PATH": os.pathsep.join(path),
@@ -211,7 +231,7 @@ class Containers:
         """What the image does at its first start; as a user of its own, since it refuses root."""
         data, password = self.folder / "postgres", self.folder / "postgres.password"
         data.mkdir()
-        password.write_text(self.services["postgres"]["environment"]["POSTGRES_PASSWORD"])
+        password.write_text(self.secret("postgres_password"))
         user = []
         if os.getuid() == 0:
             shutil.chown(data, "postgres", "postgres")
@@ -247,32 +267,29 @@ class Containers:
         return server
 
     def _bucket(self) -> Any:
-        given = self.services["garage"]["environment"]
+        key = dict(re.findall(r"^(\w+) = (.*)$", self.secret("s3_key"), re.MULTILINE))
         store = boto3.resource(
             "s3",
             endpoint_url=f"http://127.0.0.1:{self.port('garage', 3900)}",
-            aws_access_key_id=given["GARAGE_DEFAULT_ACCESS_KEY"],
-            aws_secret_access_key=given["GARAGE_DEFAULT_SECRET_KEY"],
             region_name="us-east-1",
+            **key,
         )
-        return store.Bucket(given["GARAGE_DEFAULT_BUCKET"])
-
-
-def _dockerfile() -> str:
-    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    return text.rpartition("\nFROM ")[2].replace("\\\n", " ")
+        return store.Bucket(self.services["garage"]["environment"]["GARAGE_DEFAULT_BUCKET"])
 
 
 def _image(folder: Path) -> None:
     """Copy what the Dockerfile copies, and make its folders."""
-    work = folder / "opt" / "nocturne"
-    for line in _dockerfile().splitlines():
-        word, *words = line.split() or [""]
+    for word, *words in dockerfile("runtime"):
+        if word == "RUN" and "install" in words:
+            for made in (w for w in words if w.startswith("/opt/")):
+                Path(_translated_paths(made, folder)).mkdir(parents=True, exist_ok=True)
         if word != "COPY" or words[0].startswith("--from"):
             continue
         *sources, target = words
+        if not target.startswith("/"):
+            target = f"/opt/nocturne/{target}"
         for source in sources:
-            into = work / target
+            into = Path(_translated_paths(target, folder))
             if target.endswith("/"):
                 into = into / Path(source).name
             elif (ROOT / source).is_dir():
@@ -280,13 +297,13 @@ def _image(folder: Path) -> None:
                 continue
             into.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / source, into)
-    for path in re.findall(r"install -d .*", _dockerfile()):
-        for made in re.findall(r"/opt/\S+", path):
-            Path(_translated_paths(made, folder)).mkdir(parents=True, exist_ok=True)
+    for path in ("tmp", "home/nocturne"):
+        (folder / path).mkdir(parents=True)
 
 
 def _translated_paths(text: str, folder: Path) -> str:
     def place(found: re.Match[str]) -> str:
         return sys.prefix if found[0] == "/opt/venv" else f"{folder}{found[0]}"
 
-    return re.sub(r"(?<![\w/.])/(?:opt/venv\b|(?:opt|tmp)/(?=\w))", place, text)
+    own = r"opt/venv\b|(?:opt|tmp|home/nocturne|run/secrets)/(?=[\w.])"
+    return re.sub(rf"(?<![\w/.])/(?:{own})", place, text)

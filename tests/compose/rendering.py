@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["FILE", "ROOT", "made_secrets", "make_secrets", "rendered"]
+__all__ = ["FILE", "ROOT", "dockerfile", "made_secrets", "make_secrets", "rendered"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.airflow.yml"
@@ -31,11 +31,20 @@ def rendered(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return dict(_filled(yaml.safe_load(FILE.read_text(encoding="utf-8")), values)["services"])
 
 
-def made_secrets(folder: Path) -> dict[str, str]:
-    """What ``make secrets`` puts into a new .env, which stays in the folder."""
+def dockerfile(target: str) -> list[list[str]]:
+    """The instructions of one stage of the Dockerfile, as words."""
+    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = text.replace("\\\n", " ").splitlines()
+    begin = next(n for n, line in enumerate(lines) if line.endswith(f" AS {target}"))
+    end = next((n for n in range(begin + 1, len(lines)) if lines[n][:5] == "FROM "), len(lines))
+    return [line.split() for line in lines[begin:end] if line.strip()]
+
+
+def made_secrets(folder: Path) -> Path:
+    """The folder of secrets that ``make secrets`` makes in this one, beside .env."""
     shutil.copy(ROOT / ".env.example", folder)
     make_secrets(folder).check_returncode()
-    return dict(re.findall(r"^(\w+)=(.*)$", (folder / ".env").read_text(), re.MULTILINE))
+    return folder / "secrets"
 
 
 def make_secrets(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:

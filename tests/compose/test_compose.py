@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,27 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from compose.rendering import FILE, ROOT, made_secrets, make_secrets, rendered
+from compose.check import report, standins
+from compose.check.engine import compose_program, missing
+from compose.rendering import FILE, ROOT, dockerfile, made_secrets, make_secrets, rendered
 from nocturne.config import load, names
 from nocturne_airflow.environment import environment
 
 TEXT = FILE.read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: s for name, s in SERVICES.items() if s["image"] == "nocturne:local"}
-ENDING = {"postgres-init", "airflow-init", "airflow-db-clean"}
-IMAGES = {"nocturne:local", "postgres:15-bookworm", "redis:7.2-bookworm", "dxflrs/garage:v2.4.1"}
-PROFILES = {"celery", "gpu", "maintenance"}
+OURS = {
+    name: s for name, s in SERVICES.items() if s["image"] == "${NOCTURNE_IMAGE:-nocturne:local}"
+}
+ENDING = {"postgres-init", "airflow-init", "airflow-clean", "files"}
+BUILT = {"${NOCTURNE_IMAGE:-nocturne:local}", "${STORE_IMAGE:-nocturne-garage:local}"}
+IMAGES = BUILT | {"postgres:15-bookworm", "redis:7.2-bookworm", "haproxy:3.0-bookworm"}
+PROFILES = {"celery", "gpu", "tls", "maintenance"}
 SCHEMA_FILE = "tests/compose/compose-spec.json"
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
-SECRETS = re.findall(r"^(\w+)=$", EXAMPLE, re.MULTILINE)
-GIVEN = dict.fromkeys(SECRETS, "x")
+FROM_THE_USER = {"tls_pem"}
+SECRETS = sorted(set(COMPOSE["secrets"]) - FROM_THE_USER)
+GIVEN = {"NOCTURNE_SECRETS": "/secrets"}
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|AUTH$")
 BIN = Path(sys.executable).parent
 
@@ -53,7 +59,12 @@ def installed(package: str) -> Path:
 
 
 def airflow_variables() -> set[str]:
-    return {k for s in OURS.values() for k in settings(s) if k.startswith("AIRFLOW__")}
+    return {
+        k.removesuffix("_CMD")
+        for s in OURS.values()
+        for k in settings(s)
+        if k.startswith("AIRFLOW__")
+    }
 
 
 def script(service: str) -> str:
@@ -66,7 +77,7 @@ def airflow_commands() -> Iterator[list[str]]:
         for words in (service["command"], service.get("healthcheck", {}).get("test", [])[1:]):
             if words and words[0] == "airflow":
                 yield words[1:]
-    text = script("airflow-init") + script("airflow-db-clean").replace('"$before"', "2026-01-01")
+    text = script("airflow-init") + script("airflow-clean").replace('"$before"', "2026-01-01")
     calls = re.findall(r"\bairflow (.*)", text.replace("\\\n", " "))
     yield from (call.split() for call in calls)
 
@@ -74,29 +85,58 @@ def airflow_commands() -> Iterator[list[str]]:
 # -- secrets ------------------------------------------------------------------------------------
 
 
-def test_the_secrets_are_the_required_variables_and_all_others_have_a_default() -> None:
+def used_secrets(service: dict[str, Any]) -> dict[str, str]:
+    """Name -> the file in the container."""
+    return {
+        (used if isinstance(used, str) else used["source"]): (
+            f"/run/secrets/{used}" if isinstance(used, str) else used["target"]
+        )
+        for used in service.get("secrets", [])
+    }
+
+
+def test_the_one_required_variable_is_where_the_secrets_are() -> None:
     used = re.findall(r"(?<!\$)\$\{([^}]*)\}", TEXT)
-    required = {u.split(":?")[0] for u in used if ":?" in u}
+    required = {u for u in used if ":?" in u}
     optional = [u.split(":-") for u in used if ":?" not in u]
-    assert required == set(SECRETS)
+    assert required == {"NOCTURNE_SECRETS:?run make secrets first"}
     assert all(len(parts) == 2 and parts[1] for parts in optional)
     assert not [name for name, _ in optional if SECRET_NAME.search(name)]
+    with pytest.raises(LookupError, match="run make secrets first"):
+        rendered({})
 
 
-def test_each_refusal_names_the_variable_and_where_to_set_it() -> None:
-    for name, message in re.findall(r"\$\{(\w+):\?([^}]*)\}", TEXT):
-        assert message == f"set {name} in .env as .env.example says"
+def test_every_secret_is_a_file_of_its_name_and_some_service_has_it() -> None:
+    files = {name: where["file"] for name, where in COMPOSE["secrets"].items()}
+    assert files == {name: "${NOCTURNE_SECRETS:?run make secrets first}/" + name for name in files}
+    assert {name for s in SERVICES.values() for name in used_secrets(s)} == set(files)
+
+
+def test_a_service_has_the_secrets_that_its_settings_and_commands_name_and_airflow_s() -> None:
+    for name, service in SERVICES.items():
+        words = json.dumps(
+            [service.get(part) for part in ("command", "healthcheck", "environment")]
+        )
+        named = set(re.findall(r"/run/secrets/(\w+)", words))
+        plain = {
+            n for n, where in used_secrets(service).items() if where.startswith("/run/secrets/")
+        }
+        if name == "airflow-tls":
+            named |= set(
+                re.findall(r"/run/secrets/(\w+)", (ROOT / "conf/compose/haproxy.cfg").read_text())
+            )
+        assert named == plain, name
 
 
 def test_no_value_that_should_be_secret_is_written_down() -> None:
     for service in SERVICES.values():
         for name, value in settings(service).items():
             if SECRET_NAME.search(name):
-                assert re.fullmatch(r"\$\{\w+:\?[^}]*\}", value), name
-            assert not re.search(r"://\w*:(?!\$\{\w+:\?)[^/]*@", str(value)), name
+                assert "/run/secrets/" in value, name
+            assert not re.search(r"://\w*:(?!%s@)[^/]*@", str(value)), name
 
 
-def test_no_secret_is_in_an_argument_list() -> None:
+def test_no_variable_but_settings_is_in_an_argument_list() -> None:
     for service in SERVICES.values():
         words = [*service.get("command", []), *service.get("healthcheck", {}).get("test", [])]
         found = re.findall(r"(?<!\$)\$\{(\w+)", " ".join(words))
@@ -104,38 +144,82 @@ def test_no_secret_is_in_an_argument_list() -> None:
     assert "--password" not in script("airflow-init")
 
 
-def test_make_secrets_fills_in_every_secret_with_a_fitting_value(tmp_path: Path) -> None:
+def values(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+def test_make_secrets_makes_every_secret_with_a_fitting_value(tmp_path: Path) -> None:
     from cryptography.fernet import Fernet
 
-    values = made_secrets(tmp_path)
-    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
-    assert len({values[s] for s in SECRETS}) == len(SECRETS)
-    Fernet(values["AIRFLOW__CORE__FERNET_KEY"])
-    assert len(values["AIRFLOW__API_AUTH__JWT_SECRET"]) >= 64
-    assert all(values[s].isalnum() and len(values[s]) >= 24 for s in SECRETS if "PASSWORD" in s)
-    assert re.fullmatch("GK[0-9a-f]{24}", values["MLFLOW_S3_ACCESS_KEY"])
-    for name in ("MLFLOW_S3_SECRET_KEY", "GARAGE_RPC_SECRET"):
-        assert re.fullmatch("[0-9a-f]{64}", values[name])
-    rendered(values)
+    folder = made_secrets(tmp_path)
+    made = values(folder)
+    assert sorted(made) == SECRETS
+    assert folder.stat().st_mode & 0o777 == 0o700  # nobody else may enter
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o444}
+    assert len(set(made.values())) == len(made)
+    Fernet(made["airflow_fernet_key"])
+    assert len(made["airflow_jwt_secret"]) >= 64
+    assert all(v.isalnum() and len(v) >= 24 for name, v in made.items() if "password" in name)
+    key = (
+        "\\[default\\]\naws_access_key_id = GK[0-9a-f]{24}\naws_secret_access_key = [0-9a-f]{64}\n"
+    )
+    assert re.fullmatch(key, made["s3_key"])
+    assert re.fullmatch("[0-9a-f]{64}", made["garage_rpc_secret"])
+    assert (tmp_path / ".env").read_text() == EXAMPLE
+    assert "NOCTURNE_SECRETS=./secrets\n" in EXAMPLE
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".env", ".env.example", "secrets"]
 
 
-def test_make_secrets_leaves_an_env_that_is_there_as_it_is(tmp_path: Path) -> None:
-    made_secrets(tmp_path)
-    before = (tmp_path / ".env").read_text()
+def test_mlflow_s_clients_read_their_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import configparser
+
+    login = configparser.ConfigParser()
+    login.read(made_secrets(tmp_path) / "mlflow_login")
+    assert set(login["mlflow"]) == {"mlflow_tracking_username", "mlflow_tracking_password"}
+    source = (installed("mlflow") / "utils" / "credentials.py").read_text()
+    assert '"~/.mlflow/credentials"' in source
+    for name in ("airflow-scheduler", "airflow-worker", "airflow-triggerer"):
+        assert used_secrets(SERVICES[name])["mlflow_login"] == "/home/nocturne/.mlflow/credentials"
+
+
+def test_spark_s_programs_read_the_secret_beside_their_logging() -> None:
+    for name in (
+        "airflow-scheduler",
+        "airflow-worker",
+        "spark-master",
+        "spark-worker",
+        "spark-worker-gpu",
+    ):
+        folder = settings(SERVICES[name])["SPARK_CONF_DIR"]
+        assert used_secrets(SERVICES[name])["spark_defaults"] == f"{folder}/spark-defaults.conf"
+    assert ["COPY", "conf/spark/log4j2.properties", f"{folder}/"] in dockerfile("runtime")
+
+
+def test_make_secrets_leaves_what_is_there_as_it_is_and_adds_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    folder = made_secrets(tmp_path)
+    (tmp_path / ".env").write_text("mine")
+    (folder / "redis_password").unlink()
+    before = values(folder)
     done = make_secrets(tmp_path)
-    assert done.returncode != 0
-    assert ".env is there already and stays as it is" in done.stderr
-    assert (tmp_path / ".env").read_text() == before
+    assert "Made 1 new secrets" in done.stdout
+    after = values(folder)
+    assert len(after.pop("redis_password")) == 48
+    assert after == before
+    assert (tmp_path / ".env").read_text() == "mine"
 
 
 @pytest.mark.parametrize("call", ["-hex 12", "-base64 32"])  # the second one feeds a pipe
 def test_make_secrets_writes_nothing_if_a_value_can_not_be_made(tmp_path: Path, call: str) -> None:
     shutil.copy(ROOT / ".env.example", tmp_path)
-    (tmp_path / "openssl").write_text(f'#!/bin/sh\ntest "$2 $3" != "{call}" && echo 5eed\n')
-    (tmp_path / "openssl").chmod(0o755)
-    done = make_secrets(tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "openssl").write_text(f'#!/bin/sh\ntest "$2 $3" != "{call}" && echo 5eed\n')
+    (programs / "openssl").chmod(0o755)
+    done = make_secrets(tmp_path, PATH=f"{programs}:{os.environ['PATH']}")
     assert done.returncode != 0
-    assert not (tmp_path / ".env").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".env.example", "programs"]
 
 
 def test_the_example_names_every_optional_variable_with_its_default() -> None:
@@ -146,19 +230,45 @@ def test_the_example_names_every_optional_variable_with_its_default() -> None:
 # -- what runs ----------------------------------------------------------------------------------
 
 
-def test_there_is_one_image_of_ours_and_others_of_fixed_versions() -> None:
+def test_two_images_are_built_here_and_others_are_of_fixed_versions() -> None:
     assert {s["image"] for s in SERVICES.values()} == IMAGES
-    for service in OURS.values():
-        assert service["pull_policy"] == "never"
-        assert service["build"]["context"] == "."
+    for service in SERVICES.values():
+        assert (service["image"] in BUILT) == ("build" in service)
+        if "build" in service:
+            assert service["pull_policy"] == "never"
+            assert service["build"]["context"] == "."
+            assert dockerfile(service["build"]["target"])
 
 
 def test_every_container_is_limited_and_every_server_is_watched_and_restarted() -> None:
     for name, service in SERVICES.items():
-        assert service["mem_limit"], name
+        assert service["mem_limit"] == service["memswap_limit"], name
+        assert service["pids_limit"], name
         assert service["logging"]["options"]["max-size"], name
         assert service["restart"] == ("no" if name in ENDING else "unless-stopped"), name
         assert ("healthcheck" in service) == (name not in ENDING), name
+
+
+def test_no_container_has_a_capability_or_a_root_to_write_to() -> None:
+    for name, service in SERVICES.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert not {"privileged", "cap_add", "pid", "ipc", "network_mode"} & set(service), name
+        image = dockerfile(service["build"]["target"]) if "build" in service else []
+        users = [words[1] for words in image if words[0] == "USER"]
+        assert service.get("user") in ("postgres", "redis", "haproxy") or users == ["nocturne"], (
+            name
+        )
+
+
+def test_what_an_image_declares_as_a_volume_is_covered_by_one_with_a_name_or_by_memory() -> None:
+    for name, service in SERVICES.items():
+        covered = [m.split(":")[1] for m in service.get("volumes", [])]
+        covered += [m.split(":")[0] for m in service.get("tmpfs", [])]
+        declared = {"postgres": "/var/lib/postgresql/data", "redis": "/data"}
+        if (image := service["image"].split(":")[0]) in declared:
+            assert declared[image] in covered, name
 
 
 def test_what_is_waited_for_can_come_true() -> None:
@@ -173,13 +283,13 @@ def test_what_is_waited_for_can_come_true() -> None:
 
 def test_ports_are_open_to_this_host_only() -> None:
     ports = [port for s in SERVICES.values() for port in s.get("ports", [])]
-    assert len(ports) == 3
-    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert len(ports) == 4
+    assert all(port.startswith(("127.0.0.1:", "${TLS_ADDRESS:-127.0.0.1}:")) for port in ports)
 
 
 def test_every_volume_is_declared_and_conf_is_mounted_read_only() -> None:
     mounts = [mount for s in SERVICES.values() for mount in s.get("volumes", [])]
-    files = {"./conf", "./conf/garage.toml"}
+    files = {"./conf", "./conf/garage.toml", "./conf/compose/haproxy.cfg"}
     assert {m.split(":")[0] for m in mounts} - files == set(COMPOSE["volumes"])
     assert all((ROOT / file).exists() for file in files)
     assert all(m.endswith(":ro") for m in mounts if m.startswith("./"))
@@ -189,7 +299,7 @@ def test_programs_are_in_the_environment_or_in_the_base_image() -> None:
     for service in OURS.values():
         for words in (service["command"], service.get("healthcheck", {}).get("test", [])[1:]):
             program = words[0].split()[0] if words else "bash"
-            assert program == "bash" or (BIN / program).exists(), words
+            assert program in ("bash", "tar") or (BIN / program).exists(), words
 
 
 def test_spark_starts_classes_that_its_jars_hold() -> None:
@@ -199,26 +309,57 @@ def test_spark_starts_classes_that_its_jars_hold() -> None:
         assert SERVICES[name]["command"][1].replace(".", "/") + ".class" in held
 
 
-def test_airflow_knows_every_command_and_option(tmp_path: Path) -> None:
-    calls = list(airflow_commands())
-    assert len(calls) == 11
+@pytest.fixture(scope="module")
+def airflow_says(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What Airflow makes of our calls and of the settings that are commands; it starts once."""
+    folder = tmp_path_factory.mktemp("airflow")
+    (folder / "value").write_text("the secret\n")
+    commands = {
+        name: re.sub(r"/run/secrets/\w+", str(folder / "value"), value)
+        for name, value in settings(rendered(GIVEN)["airflow-worker"]).items()
+        if name.endswith("_CMD")
+    }
     code = """
-import json, sys
+import json, os, sys
 from airflow.cli.cli_parser import get_parser
+from airflow.configuration import conf
+from airflow.providers_manager import ProvidersManager
 for words in json.load(sys.stdin):
     get_parser().parse_args(words)
-print("known")
+ProvidersManager().initialize_providers_configuration()
+names = [k.removesuffix("_CMD").split("__")[1:] for k in os.environ if k.endswith("_CMD")]
+print(json.dumps({n: conf.get(s.lower(), n.lower()) for s, n in names}))
 """
     manager = settings(SERVICES["airflow-scheduler"])["AIRFLOW__CORE__AUTH_MANAGER"]
+    own = {"AIRFLOW_HOME": str(folder), "AIRFLOW__CORE__AUTH_MANAGER": manager}
+    calls = list(airflow_commands())
     done = subprocess.run(
         [sys.executable, "-c", code],
         input=json.dumps(calls),
-        env=os.environ | {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__AUTH_MANAGER": manager},
+        env=os.environ | commands | own,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout.endswith("known\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    return {"calls": len(calls), "values": json.loads(done.stdout.splitlines()[-1])}
+
+
+def test_airflow_knows_every_command_and_option(airflow_says: dict[str, Any]) -> None:
+    assert airflow_says["calls"] == 9
+
+
+def test_airflow_takes_the_output_of_a_command_for_these_options(
+    airflow_says: dict[str, Any],
+) -> None:
+    """It does so for options that it counts as sensitive, and ends the value where awk does."""
+    assert airflow_says["values"] == {
+        "FERNET_KEY": "the secret",
+        "SECRET_KEY": "the secret",
+        "JWT_SECRET": "the secret",
+        "SQL_ALCHEMY_CONN": "postgresql+psycopg2://airflow:the secret@postgres/airflow",
+        "BROKER_URL": "redis://:the secret@redis:6379/0",
+    }
 
 
 def test_mlflow_knows_every_option_and_the_variable_of_its_store() -> None:
@@ -226,12 +367,15 @@ def test_mlflow_knows_every_option_and_the_variable_of_its_store() -> None:
     folder = installed("mlflow")
     source = (folder / "cli" / "__init__.py").read_text()
     source += (folder / "utils" / "cli_args.py").read_text()
-    program, command, *options = SERVICES["mlflow"]["command"]
-    assert (program, command) == ("mlflow", "server")
+    options = re.findall(r"--[\w-]+(?==|\s|$)", script("mlflow").partition("exec mlflow server")[2])
+    assert len(options) == 7
     assert 'envvar="MLFLOW_BACKEND_STORE_URI"' in source
-    for option in options:
-        name = option.split("=")[0]
+    for name in options:
         assert re.search(rf"[\"/]{re.escape(name)}[\"/]", source), name
+    app = (folder / "server" / "auth" / "config.py").read_text()
+    keys = re.findall(r"^(\w+) =", script("mlflow"), re.MULTILINE)
+    assert keys
+    assert all(f'"{key}"' in app for key in [*keys, "admin_username", "admin_password"])
 
 
 # -- settings -----------------------------------------------------------------------------------
@@ -279,14 +423,12 @@ def test_the_configuration_and_airflow_name_the_same_master_and_registry() -> No
 
 
 def test_mlflow_and_the_store_mean_the_same_bucket_key_and_address() -> None:
-    values = GIVEN | {"MLFLOW_S3_ACCESS_KEY": "the key", "MLFLOW_S3_SECRET_KEY": "its secret"}
-    services = rendered(values)
+    services = rendered(GIVEN)
     store, mlflow = settings(services["garage"]), settings(services["mlflow"])
     file = tomllib.loads((ROOT / "conf" / "garage.toml").read_text(encoding="utf-8"))
     bucket = store["GARAGE_DEFAULT_BUCKET"]
-    assert f"--artifacts-destination=s3://{bucket}" in services["mlflow"]["command"]
-    assert mlflow["AWS_ACCESS_KEY_ID"] == store["GARAGE_DEFAULT_ACCESS_KEY"] == "the key"
-    assert mlflow["AWS_SECRET_ACCESS_KEY"] == store["GARAGE_DEFAULT_SECRET_KEY"] == "its secret"
+    assert f"--artifacts-destination=s3://{bucket} " in script("mlflow")
+    assert mlflow["AWS_SHARED_CREDENTIALS_FILE"] == used_secrets(services["garage"])["s3_key"]
     assert mlflow["AWS_DEFAULT_REGION"] == file["s3_api"]["s3_region"]
     port = file["s3_api"]["api_bind_addr"].rpartition(":")[2]
     assert mlflow["MLFLOW_S3_ENDPOINT_URL"] == f"http://garage:{port}"
@@ -295,7 +437,7 @@ def test_mlflow_and_the_store_mean_the_same_bucket_key_and_address() -> None:
 
 
 def test_only_mlflow_and_the_store_know_the_store_s_key() -> None:
-    used = {n for n, s in SERVICES.items() if "MLFLOW_S3_" in str(s)}
+    used = {n for n, s in SERVICES.items() if "s3_key" in used_secrets(s)}
     assert used == {"garage", "mlflow"}
 
 
@@ -341,36 +483,147 @@ def test_the_gpu_layer_asks_for_what_the_gpu_worker_offers() -> None:
 # -- the image ----------------------------------------------------------------------------------
 
 
-def dockerfile() -> list[list[str]]:
-    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
-    return [line.split() for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+STAGES = [
+    dockerfile(t)
+    for t in ("object-store", "packages", "torch", "code", "runtime", "tools", "development")
+]
 
 
 def test_the_image_copies_only_files_that_exist_and_are_let_in() -> None:
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
     copied = [
         s
-        for words in dockerfile()
+        for stage in STAGES
+        for words in stage
         if words[0] == "COPY" and "--from" not in words[1]
         for s in words[1:-1]
     ]
     assert copied
     for source in copied:
-        assert (ROOT / source).exists(), source
-        assert source.split("/")[0] in let_in, source
+        assert (ROOT / source).exists() or source == "wheel[s]", source
+        assert {source.split("/")[0], source, "wheels"} & let_in, source
+    assert not let_in & {"tests", "secrets", ".env", "var"}
     assert "\n*\n" in (ROOT / ".dockerignore").read_text()
 
 
-def test_the_image_has_the_project_s_python_and_uv_and_runs_as_no_root() -> None:
-    lines = dockerfile()
+def test_the_images_have_the_project_s_python_and_uv_and_run_as_no_root() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == ">=3.11.2,<3.14"
-    assert {words[1] for words in lines if words[0] == "FROM"} == {"python:3.11-slim-bookworm"}
+    text = (ROOT / "Dockerfile").read_text()
+    bases = set(re.findall(r"^FROM (\S+) AS", text, re.MULTILINE))
+    arguments = dict(re.findall(r"^ARG (\w+)=(.*)$", text, re.MULTILINE))
+    outside = {b for b in bases if "$" in b}
+    assert outside == {"${PYTHON_IMAGE}", "${GARAGE_IMAGE}"}
+    assert arguments["PYTHON_IMAGE"] == "python:3.11-slim-bookworm"
+    assert arguments["GARAGE_IMAGE"] == "dxflrs/garage:v2.4.1"
     makefile = (ROOT / "Makefile").read_text()
     uv = re.search(r"^UV_VERSION := (.*)$", makefile, re.MULTILINE)
     assert uv is not None
-    assert ["ARG", f"UV_VERSION={uv[1]}"] in lines
-    assert [words[1] for words in lines if words[0] == "USER"] == ["nocturne"]
+    assert arguments["UV_VERSION"] == uv[1]
+    for target in ("object-store", "runtime"):
+        assert [w[1] for w in dockerfile(target) if w[0] == "USER"] == ["nocturne"]
+    assert [w for w in dockerfile("development") if w[0] in ("FROM", "USER")] == [
+        ["FROM", "runtime", "AS", "development"]
+    ]
+
+
+def test_the_image_that_runs_has_no_development_tools_and_the_other_one_has_them() -> None:
+    runs = (ROOT / "requirements.lock").read_text()
+    adds = (ROOT / "tests" / "requirements.lock").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for wanted in project["optional-dependencies"]["dev"]:
+        name = re.split(r"[\[<>=]", wanted)[0].lower()
+        assert re.search(rf"^{name}(\[|==)", adds, re.MULTILINE), name
+        assert not re.search(rf"^{name}(\[|==)", runs, re.MULTILINE), name
+    copied = [words[1] for words in dockerfile("runtime") if words[0] == "COPY"]
+    assert "tests/requirements.lock" not in copied
+    assert ["COPY", "tests/requirements.lock", "./"] in dockerfile("tools")
+    assert ["COPY", "--from=tools", "/new/opt/venv", "/opt/venv"] in dockerfile("development")
+
+
+def test_what_changes_often_is_in_the_later_layers() -> None:
+    copied = [words[1] for words in dockerfile("runtime") if words[0] == "COPY"]
+    stages = [f"--from={name}" for name in ("java", "packages", "torch", "code")]
+    assert copied[:4] == stages
+    assert ["COPY", "jobs", "jobs"] in dockerfile("code")
+    assert not [
+        w for w in dockerfile("packages") + dockerfile("torch") if w[:2] == ["COPY", "jobs"]
+    ]
+
+
+# -- backups ------------------------------------------------------------------------------------
+
+
+def restore(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "conf" / "compose" / "restore.sh", *words],
+        env={"PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_restore_refuses_what_is_no_backup_or_not_whole_before_it_touches_anything(
+    tmp_path: Path,
+) -> None:
+    assert "no backup in ''" in restore().stderr
+    assert f"no backup in '{tmp_path}'" in restore(tmp_path).stderr
+    for name in ("airflow.dump", "mlflow.dump", "files.tar"):
+        (tmp_path / name).write_text(name)
+    sums = subprocess.run(
+        ["sha256sum", "airflow.dump", "mlflow.dump", "files.tar"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    (tmp_path / "SHA256SUMS").write_bytes(sums.stdout)
+    (tmp_path / "files.tar").write_text("cut off")
+    done = restore(tmp_path)
+    assert done.returncode == 1
+    assert f"{tmp_path} is not whole" in done.stderr
+
+
+def test_a_backup_has_both_databases_and_every_volume_that_holds_what_was_made() -> None:
+    script = (ROOT / "conf" / "compose" / "backup.sh").read_text()
+    assert "for database in airflow mlflow;" in script
+    kept = {m.split(":")[0] for m in SERVICES["files"]["volumes"]} | {"postgres-data"}
+    assert set(COMPOSE["volumes"]) - kept == {"airflow-logs", "redis-data", "scratch"}
+
+
+# -- the check on an engine ---------------------------------------------------------------------
+
+
+def test_the_document_has_the_figures_of_the_last_check() -> None:
+    results = json.loads(report.RESULTS.read_text(encoding="utf-8"))
+    text = report.DOCUMENT.read_text(encoding="utf-8")
+    assert report.filled(text, results) == text
+    assert f"{results['images']['runtime']['mb']} MB" in text
+
+
+def test_without_an_engine_the_check_is_skipped_with_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert missing() == "no docker is installed"
+    for name, script in (("docker", "echo no engine >&2; exit 1"), ("docker-compose", "exit 0")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    paths = os.pathsep.join(str(ROOT / folder) for folder in ("tests", "plugins", "jobs"))
+    done = subprocess.run(
+        [sys.executable, "-m", "compose.check"],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "compose-check: skipped, no Docker engine answers: no engine\n"
+
+
+def test_the_check_s_stand_ins_are_for_the_images_that_the_stack_names() -> None:
+    arguments = re.findall(r"^ARG \w+_IMAGE=(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert set(standins.IMAGES.values()) == IMAGES - BUILT | set(arguments)
 
 
 # -- Compose itself -----------------------------------------------------------------------------
@@ -392,19 +645,15 @@ def test_the_specification_s_schema_refuses_what_is_wrong(wrong: dict[str, Any])
 
 
 def compose() -> list[str]:
-    if shutil.which("docker-compose"):
-        return ["docker-compose"]
-    if shutil.which("docker"):
-        probe = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-        if probe.returncode == 0:
-            return ["docker", "compose"]
-    pytest.skip("neither docker-compose nor docker compose is installed")
+    return compose_program() or pytest.skip(
+        "neither docker-compose nor docker compose is installed"
+    )
 
 
-def config(folder: Path, missing: str | None = None) -> subprocess.CompletedProcess[str]:
+def config(folder: Path, values: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     file = folder / "env"
-    file.write_text("".join(f"{s}={'' if s == missing else 'x'}\n" for s in SECRETS))
-    env = {k: v for k, v in os.environ.items() if k not in SECRETS}
+    file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    env = {k: v for k, v in os.environ.items() if k not in GIVEN}
     env["COMPOSE_PROFILES"] = ",".join(PROFILES)
     return subprocess.run(
         [*compose(), "--env-file", str(file), "-f", str(FILE), "config"],
@@ -416,7 +665,7 @@ def config(folder: Path, missing: str | None = None) -> subprocess.CompletedProc
 
 
 def test_compose_fills_in_the_file_as_these_tests_do(tmp_path: Path) -> None:
-    done = config(tmp_path)
+    done = config(tmp_path, GIVEN)
     assert done.returncode == 0, done.stderr
     theirs = yaml.safe_load(done.stdout.replace("$$", "$"))["services"]
     ours = rendered(GIVEN)
@@ -428,8 +677,7 @@ def test_compose_fills_in_the_file_as_these_tests_do(tmp_path: Path) -> None:
         assert healthcheck.get("test") == service.get("healthcheck", {}).get("test")
 
 
-@pytest.mark.parametrize("secret", SECRETS)
-def test_compose_refuses_to_start_anything_without(secret: str, tmp_path: Path) -> None:
-    done = config(tmp_path, missing=secret)
+def test_compose_refuses_to_start_anything_without_secrets(tmp_path: Path) -> None:
+    done = config(tmp_path, {})
     assert done.returncode != 0
-    assert f"set {secret} in .env" in done.stderr
+    assert "run make secrets first" in done.stderr

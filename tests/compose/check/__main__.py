@@ -1,0 +1,310 @@
+"""``make compose-check``: the stack of docker-compose.airflow.yml on a real engine, from nothing.
+
+Each step prints what it does and how long it took; the first one that fails ends the check. The
+figures go to results.json beside this file, and from there to docs/compose.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from compose.check import confinement, images, nights, report, standins
+from compose.check.engine import Refused, compose_program, docker, missing, run
+from compose.check.stack import Stack, left
+from compose.rendering import ROOT
+
+FOLDER = ROOT / "var" / "compose-check"
+KILLS = {
+    "2013-04-03": ("score", "spark-worker"),
+    "2013-04-04": ("judge", "mlflow"),
+    "2013-04-05": ("judge", "garage"),
+    "2013-04-06": ("score", "airflow-scheduler"),
+}
+"""Day -> the task in whose middle a service is killed."""
+LOCAL, CELERY = "airflow-scheduler", "airflow-worker"
+"""Where the tasks run."""
+LIMIT_MB = 2800
+LIMIT_REBUILD_S = 20
+LIMIT_INIT_S = 20
+LIMIT_AGAIN_S = 90
+
+
+def main() -> int:
+    reason = missing()
+    if reason is not None:
+        print(f"compose-check: skipped, {reason}")
+        return 0
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    check = Check()
+    try:
+        for title, step in check.steps():
+            began = time.monotonic()
+            print(f"{title} ...", flush=True)
+            said = step()
+            print(
+                f"  {time.monotonic() - began:.0f} s{': ' if said else ''}{said or ''}", flush=True
+            )
+    except Refused as error:
+        print(f"compose-check: failed: {error}", file=sys.stderr)
+        return 1
+    finally:
+        check.end()
+    check.results["seconds"] = round(time.monotonic() - check.began)
+    report.write(check.results)
+    print(f"compose-check: passed in {check.results['seconds']} s")
+    return 0
+
+
+class Check:
+    """What the steps hand on: the images, the stack, and the results so far."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.before = left()
+        self.bases: dict[str, str] = {}
+        self.images: dict[str, str] = {}
+        self.stack: Stack
+        self.days: list[str] = []
+        self.results: dict[str, Any] = {"machine": _machine(), "nights": {}}
+
+    def steps(self) -> list[tuple[str, Callable[[], str | None]]]:
+        killed = [
+            (
+                f"a night by the DAG, {service} killed during {task}",
+                self._killed(day, task, service),
+            )
+            for day, (task, service) in KILLS.items()
+        ]
+        return [
+            ("the stand-ins of base images", self._standins),
+            ("the images of ours", self._images),
+            ("another build, after a change of code", self._rebuild),
+            ("the image for development runs its tools", self._development),
+            ("up", self._up),
+            ("no root, no capability, no secret to be read", self._confined),
+            ("MLflow and Spark refuse who does not log in", self._refusals),
+            ("the demo's data and model", self._prepare),
+            ("a night by command", self._by_command),
+            ("a night by the DAG", self._by_dag("2013-04-02")),
+            *killed,
+            ("every night verified", self._verify),
+            ("up again, where nothing changed", self._up_again),
+            ("Airflow by HTTPS", self._https),
+            ("backup; everything removed; restore", self._restore),
+            ("up with the profile celery", self._celery),
+            ("the restored nights verified", self._verify),
+            ("the next night, by Celery", self._next),
+            ("airflow-clean", self._clean),
+            ("down: nothing is left", self._down),
+        ]
+
+    def end(self) -> None:
+        """Remove what the check started, also after a failure."""
+        if hasattr(self, "stack"):
+            self.stack.down()
+        shutil.rmtree(FOLDER, ignore_errors=True)
+
+    def _standins(self) -> None:
+        self.bases = standins.make(FOLDER)
+
+    def _images(self) -> str:
+        self.images, seconds = images.build_all(FOLDER, self.bases)
+        kept = ("runtime", "development", "object-store")
+        self.results["images"] = {name: images.sizes(self.images[name]) for name in kept}
+        if sum(seconds.values()) > 120:  # not from the engine's cache
+            self.results["build"] = {stage: round(s) for stage, s in seconds.items()}
+        size = self.results["images"]["runtime"]["mb"]
+        _at_most(size, LIMIT_MB, "MB of the image that runs")
+        return f"{size} MB runs"
+
+    def _rebuild(self) -> str:
+        seconds = images.rebuild(FOLDER, self.bases)
+        self.results["rebuild"] = round(seconds)
+        _at_most(seconds, LIMIT_REBUILD_S, "seconds for a change of code")
+        return f"{images.CODE} changed"
+
+    def _development(self) -> None:
+        start = ["run", "--rm", "--volume", f"{ROOT}:/src:ro", self.images["development"]]
+        for command in ("ruff check --no-cache .", "python -m pytest -q tests/records"):
+            docker(*start, *command.split())
+
+    def _up(self) -> str:
+        self.stack = Stack(FOLDER / "stack", {**self.bases, **self.images})
+        self.results["up"] = round(self.stack.up())
+        self.results["memory"] = {"after the start": self.stack.memory()}
+        return f"all healthy, {len(self.stack.containers())} containers"
+
+    def _confined(self) -> str:
+        return f"{confinement.check(self.stack)} containers"
+
+    def _refusals(self) -> None:
+        path = "api/2.0/mlflow/experiments/get?experiment_id=0"
+        url = f"http://127.0.0.1:{self.stack.values['MLFLOW_PORT']}/{path}"
+        try:
+            urllib.request.urlopen(url, timeout=30)
+        except urllib.error.HTTPError as error:
+            if error.code != 401:
+                raise Refused(f"MLflow answered {error.code} to who did not log in") from None
+        else:
+            raise Refused("MLflow answered who did not log in")
+        # Master and driver need seconds to agree, and the driver asks for a minute.
+        begin = "timeout --kill-after=5 20 python -c"
+        code = """
+from pyspark import SparkConf, SparkContext
+conf = SparkConf().setMaster("spark://spark-master:7077").setAppName("without the secret")
+SparkContext(conf=conf.set("spark.authenticate", "false"))
+"""
+        with contextlib.suppress(Refused):
+            self.stack.run(LOCAL, *begin.split(), code)
+        url = f"http://127.0.0.1:{self.stack.values['SPARK_UI_PORT']}/json/"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            master = json.load(answer)
+        if master["activeapps"] or master["completedapps"]:
+            raise Refused("Spark's master took an application without the secret")
+
+    def _prepare(self) -> None:
+        began = time.monotonic()
+        self.stack.run(LOCAL, "python", "-m", "nocturne.demo", "prepare")
+        self.results["prepare"] = round(time.monotonic() - began)
+
+    def _by_command(self) -> None:
+        day = "2013-04-01"
+        self._night(
+            "by command", day, {"seconds": round(nights.by_command(self.stack, LOCAL, day))}
+        )
+
+    def _by_dag(self, day: str) -> Callable[[], None]:
+        def step() -> None:
+            airflow = self.stack.airflow()
+            airflow.wait_for_dag(nights.DAG, 120)
+            airflow.pause(nights.DAG, False)
+            self._night("by the DAG", day, nights.by_dag(self.stack, day))
+            self.results["memory"]["after a night"] = self.stack.memory()
+
+        return step
+
+    def _killed(self, day: str, task: str, service: str) -> Callable[[], str]:
+        def step() -> str:
+            figures = nights.by_dag(self.stack, day, (task, service))
+            self._night(f"{service} killed during {task}", day, figures)
+            self.stack.wait_until_healthy()
+            _at_most(
+                figures.get("again_after", 0), LIMIT_AGAIN_S, "seconds until it was tried again"
+            )
+            return str(figures)
+
+        return step
+
+    def _night(self, how: str, day: str, figures: dict[str, float]) -> None:
+        self.days.append(day)
+        self.results["nights"][how] = figures
+
+    def _verify(self) -> str:
+        for day in self.days:
+            nights.check(self.stack, LOCAL, day)
+        return ", ".join(self.days)
+
+    def _up_again(self) -> None:
+        (before,) = self.stack.containers("airflow-init")
+        began = time.monotonic()
+        self.stack.compose("up", "--detach")
+        while True:
+            (init,) = self.stack.containers("airflow-init")
+            again = init["State"]["StartedAt"] != before["State"]["StartedAt"]
+            if again and init["State"]["Status"] == "exited":
+                break
+            if time.monotonic() - began > 120:
+                raise Refused(f"airflow-init did not run again: {init['State']}")
+            time.sleep(0.2)
+        self.stack.wait_until_healthy()
+        self.results["up again"] = round(time.monotonic() - began)
+        _at_most(self.results["up again"], LIMIT_INIT_S, "seconds of an up where nothing changed")
+
+    def _https(self) -> None:
+        subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        key, pem = FOLDER / "key.pem", FOLDER / "certificate.pem"
+        options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        run(["openssl", "req", *options, *subject, "-keyout", str(key), "-out", str(pem)])
+        secret = FOLDER / "stack/secrets/tls_pem"
+        secret.write_text(pem.read_text() + key.read_text())
+        secret.chmod(0o444)
+        self.stack.values["COMPOSE_PROFILES"] = "tls"
+        self.stack.up()
+        confinement.check(self.stack)
+        port = self.stack.values["TLS_PORT"]
+        trust = ssl.create_default_context(cafile=str(pem))
+        url = f"https://localhost:{port}/api/v2/version"
+        with urllib.request.urlopen(url, timeout=30, context=trust) as answer:
+            json.load(answer)
+        self.stack.values["COMPOSE_PROFILES"] = ""
+
+    def _restore(self) -> str:
+        place = FOLDER / "made"
+        place.mkdir()
+        script = ROOT / "conf/compose/backup.sh"
+        env = self.stack.environment()
+        began = time.monotonic()
+        run([str(script)], env=env, cwd=place)
+        self.results["backup"] = round(time.monotonic() - began)
+        self.stack.wait_until_healthy()
+        self.stack.down()
+        self.stack.values["COMPOSE_PROFILES"] = ""
+        (backup,) = (place / "backups").iterdir()
+        began = time.monotonic()
+        run([str(ROOT / "conf/compose/restore.sh"), str(backup)], env=self.stack.environment())
+        self.results["restore"] = round(time.monotonic() - began)
+        return f"{sum(f.stat().st_size for f in backup.iterdir()) / 1e6:.0f} MB"
+
+    def _celery(self) -> str:
+        self.stack.values |= {"COMPOSE_PROFILES": "celery", "AIRFLOW_EXECUTOR": "CeleryExecutor"}
+        self.stack.up()
+        return f"{confinement.check(self.stack)} containers"
+
+    def _next(self) -> None:
+        day = "2013-04-07"
+        figures = nights.by_dag(self.stack, day)
+        self._night("by Celery, after the restore", day, figures)
+        nights.check(self.stack, CELERY, day)
+        self.results["memory"]["with Celery"] = self.stack.memory()
+
+    def _clean(self) -> None:
+        self.stack.compose("run", "--rm", "airflow-clean")
+
+    def _down(self) -> None:
+        self.stack.down()
+        after = left()
+        more = {kind: after[kind] - self.before[kind] for kind in after}
+        if any(more.values()):
+            raise Refused(f"left behind: {more}")
+
+
+def _at_most(value: float, limit: float, what: str) -> None:
+    if value > limit:
+        raise Refused(f"{value:.0f} {what}; at most {limit} are allowed")
+
+
+def _machine() -> dict[str, Any]:
+    said = json.loads(docker("version", "--format", "{{json .Server}}"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    compose = run([*(compose_program() or []), "version", "--short"])
+    return {
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory),
+        "engine": said["Version"],
+        "compose": compose.split()[-1],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Nights of the demo on the running stack, and what is killed in the middle of them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+
+from compose.check.engine import Refused
+from compose.check.stack import Stack
+from nocturne_airflow.client import Airflow
+
+__all__ = ["DAG", "by_command", "by_dag", "check"]
+
+DAG = "flight_delay"
+
+
+def by_command(stack: Stack, service: str, day: str) -> float:
+    """Score a day by the command line; the seconds it took."""
+    began = time.monotonic()
+    stack.run(service, "nocturne", "score", DAG, "--date", day)
+    return time.monotonic() - began
+
+
+def by_dag(stack: Stack, day: str, kill: tuple[str, str] | None = None) -> dict[str, float]:
+    """Score a day by a run of the DAG over the REST API.
+
+    Args:
+        kill: a task, and the service that dies while it runs.
+
+    Returns:
+        the seconds of the run; if the killed task was tried again, the seconds until then.
+
+    Raises:
+        Refused: the run failed; the message has the end of the task's log.
+    """
+    airflow = stack.airflow()
+    began = time.monotonic()
+    run = airflow.trigger(DAG, day)
+    place = f"/dags/{DAG}/dagRuns/{run}"
+    figures: dict[str, float] = {}
+    killed = 0.0
+    while True:
+        tasks = {
+            t["task_id"]: t for t in _patiently(airflow, f"{place}/taskInstances")["task_instances"]
+        }
+        state = _patiently(airflow, place)["state"]
+        if state in ("success", "failed"):
+            break
+        if kill is not None:
+            task = tasks.get(kill[0], {"state": None})
+            if not killed and task["state"] == "running":
+                time.sleep(4)  # it has begun to work
+                stack.kill(kill[1])
+                killed = time.monotonic()
+            again = killed and task["state"] == "running" and task["try_number"] > 1
+            if again and "again_after" not in figures:
+                figures["again_after"] = round(time.monotonic() - killed)
+        if time.monotonic() - began > 900:
+            raise Refused(f"{day} is still {state} after 900 s: {_states(tasks)}")
+        time.sleep(1)
+    if state == "failed":
+        task = next(t for t in tasks.values() if t["state"] == "failed")
+        log = airflow.log(DAG, run, task["task_id"], task["try_number"])
+        raise Refused(f"{day}: {_states(tasks)}\n{log[-6000:]}")
+    if kill is not None and not killed:
+        raise Refused(f"{day}: {kill[0]} was never seen running, so {kill[1]} was not killed")
+    return {"seconds": round(time.monotonic() - began), **figures}
+
+
+def check(stack: Stack, service: str, day: str) -> None:
+    """The night is what its manifest says, a replay gives the same, and it was published once.
+
+    Raises:
+        Refused: it is not so.
+    """
+    stack.run(service, "nocturne", "verify", DAG, "--date", day, "--replay")
+    pattern = f"*/ds={day}/manifests/*.json"
+    found = stack.run(service, "find", "/opt/nocturne/var", "-path", pattern).split()
+    if len(found) != 1:
+        raise Refused(f"{day} was published {len(found)} times: {found}")
+
+
+def _states(tasks: dict[str, Any]) -> dict[str, str]:
+    return {name: task["state"] for name, task in tasks.items()}
+
+
+def _patiently(airflow: Airflow, path: str) -> Any:
+    """The answer of Airflow, which may be away for a moment."""
+    for _ in range(60):
+        try:
+            return airflow.call("GET", path)
+        except httpx.HTTPError:
+            time.sleep(1)
+    return airflow.call("GET", path)

@@ -1,0 +1,155 @@
+"""The stack of docker-compose.airflow.yml, under a project name and ports of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from compose.check.engine import Refused, compose_program, docker, inspected, run
+from compose.rendering import FILE, ROOT
+from nocturne_airflow.client import Airflow
+from nocturne_airflow.processes import free_port
+
+__all__ = ["PROJECT", "Stack", "left"]
+
+PROJECT = "nocturne-check"
+
+
+class Stack:
+    """Args: folder: an empty one for .env and the secrets; images: name -> stand-in."""
+
+    def __init__(self, folder: Path, images: dict[str, str]) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        shutil.copy(ROOT / ".env.example", folder)
+        run([str(ROOT / "conf/compose/secrets.sh")], cwd=folder)
+        self.port = free_port()
+        self.values = {
+            "NOCTURNE_SECRETS": str(folder / "secrets"),
+            "NOCTURNE_IMAGE": images["runtime"],
+            "STORE_IMAGE": images["object-store"],
+            "AIRFLOW_PORT": str(self.port),
+            "AIRFLOW_URL": f"http://localhost:{self.port}",
+            "MLFLOW_PORT": str(free_port()),
+            "SPARK_UI_PORT": str(free_port()),
+            "TLS_PORT": str(free_port()),
+        }
+        names = {"postgres": "postgres", "postgres-init": "postgres", "redis": "redis"}
+        names["airflow-tls"] = "haproxy"
+        services = {service: {"image": images[name]} for service, name in names.items()}
+        (folder / "images.json").write_text(json.dumps({"version": "3", "services": services}))
+
+    def compose(self, *words: str, stdin: Any = None) -> str:
+        """What ``docker compose WORDS`` prints."""
+        return run([*self.command(), *words], env=self.environment(), stdin=stdin, cwd=ROOT)
+
+    def command(self) -> list[str]:
+        program = compose_program()
+        assert program is not None
+        return program
+
+    def environment(self) -> dict[str, str]:
+        files = [str(FILE), str(self.folder / "images.json")]
+        return {
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name in ("PATH", "HOME") or name.startswith("DOCKER_")
+            },
+            **self.values,
+            "COMPOSE_PROJECT_NAME": PROJECT,
+            "COMPOSE_FILE": os.pathsep.join(files),
+            "PYTHONWARNINGS": "ignore",  # Compose 1.29 is written in Python
+        }
+
+    def up(self, *services: str) -> float:
+        """Start, and wait until all that have a health check are healthy; the seconds it took."""
+        began = time.monotonic()
+        self.compose("up", "--detach", *services)
+        self.wait_until_healthy()
+        return time.monotonic() - began
+
+    def containers(self, service: str | None = None) -> list[dict[str, Any]]:
+        """Docker's descriptions of the containers of the project, or of one service."""
+        filters = [f"label=com.docker.compose.project={PROJECT}"]
+        if service is not None:
+            filters.append(f"label=com.docker.compose.service={service}")
+        options = [word for f in filters for word in ("--filter", f)]
+        return inspected("container", *docker("ps", "--all", "--quiet", *options).split())
+
+    def wait_until_healthy(self, seconds: float = 420) -> None:
+        """Raises: Refused: a container is not healthy in time, or one ended with an error."""
+        deadline = time.monotonic() + seconds
+        while True:
+            states = {c["Name"]: c["State"] for c in self.containers()}
+            health = {n: s["Health"]["Status"] for n, s in states.items() if "Health" in s}
+            waiting = [name for name, status in health.items() if status != "healthy"]
+            failed = [n for n, s in states.items() if s["Status"] == "exited" and s["ExitCode"]]
+            if failed or time.monotonic() > deadline:
+                logs = "\n".join(self.log(name) for name in [*failed, *waiting])
+                raise Refused(f"ended: {failed}, not healthy: {waiting}\n{logs}")
+            if not waiting:
+                return
+            time.sleep(1)
+
+    def log(self, container: str) -> str:
+        done = subprocess.run(
+            ["docker", "logs", "--tail", "60", container.lstrip("/")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return f"--- {container}\n{done.stdout}"
+
+    def run(self, service: str, *words: str) -> str:
+        """What a command prints in a running container of a service."""
+        return docker("exec", self.containers(service)[0]["Id"], *words)
+
+    def kill(self, service: str) -> None:
+        """End all processes of one container of a service at once; the engine starts it again."""
+        container = self.containers(service)[0]
+        with_all = ["docker", "exec", container["Id"], "bash", "-c", "kill -KILL -1"]
+        subprocess.run(with_all, capture_output=True, check=False)
+        deadline = time.monotonic() + 60
+        while True:
+            (now,) = inspected("container", container["Id"])
+            if now["RestartCount"] > container["RestartCount"]:
+                return
+            if time.monotonic() > deadline:
+                raise Refused(f"{service} was killed and did not start again: {now['State']}")
+            time.sleep(0.2)
+
+    def airflow(self) -> Airflow:
+        password = (self.folder / "secrets/airflow_admin_password").read_text()
+        return Airflow(f"http://127.0.0.1:{self.port}", "admin", password)
+
+    def memory(self) -> dict[str, str]:
+        """Container -> the memory that it uses now."""
+        lines = docker("stats", "--no-stream", "--format", "{{.Name}}\t{{.MemUsage}}").splitlines()
+        used = dict(line.split("\t") for line in lines if line.startswith(PROJECT))
+        return {_service(name): used[name].split(" / ")[0] for name in sorted(used)}
+
+    def down(self) -> None:
+        """Remove its containers, networks and volumes, those of all profiles."""
+        self.values["COMPOSE_PROFILES"] = "celery,tls,maintenance"
+        self.compose("down", "--volumes", "--remove-orphans")
+
+
+def left() -> dict[str, set[str]]:
+    """What is on the engine: volumes, networks, and the project's containers."""
+    label = f"label=com.docker.compose.project={PROJECT}"
+    return {
+        "volumes": set(docker("volume", "ls", "--quiet").split()),
+        "networks": set(docker("network", "ls", "--format", "{{.Name}}").split()),
+        "containers": set(docker("ps", "--all", "--quiet", "--filter", label).split()),
+    }
+
+
+def _service(container: str) -> str:
+    return container.removeprefix(PROJECT).strip("-_").replace("_", "-").removesuffix("-1")
