@@ -167,9 +167,9 @@ def log_handed_in(
         _deleted_on_error(None if handed.is_logged else model_id),
         tempfile.TemporaryDirectory() as scratch,
     ):
-        if handed.own is None:
-            attach(model_id, encoding)
         folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
+        if handed.own is None:
+            (folder / ENCODING_FILE).write_text(encoding.to_json(), encoding="utf-8")
         model, code = _as_a_night_loads(folder, encoding, name, allow_pickle)
         after = _scores(model, encoding, data, what)
         difference = largest_difference(before, after)
@@ -181,10 +181,12 @@ def log_handed_in(
             importance=importance,
             segments=segments,
         )
-        attach(model_id, baseline=built)
+        (folder / BASELINE_FILE).write_text(dump(built), encoding="utf-8")
+        require_unregistered(model_id)  # by somebody else, while it scored
+        # Not before all of it is known: what a model has got stays with it, also if we end here.
+        attach(model_id, encoding if handed.own is None else None, built)
         version, sha256 = None, ""
         if registered_model_name:
-            (folder / BASELINE_FILE).write_text(dump(built), encoding="utf-8")
             if (sha256 := digest_logged(model_id)) != tree_digest(folder):
                 raise ModelError(
                     f"{what} has other files now than those that were compared. Does somebody "
