@@ -26,7 +26,7 @@ from conftest import ENCODING, Small, sample
 from keys import key_pair
 from nocturne import config
 from nocturne.cli import app
-from nocturne.contract import infer_encoding, predict, tensors
+from nocturne.contract import handed_in, infer_encoding, predict, tensors, use_project
 from nocturne.contract.kinds import KINDS
 from nocturne.encoding import ENCODING_FILE, Encoding, OutputSpec
 from nocturne.engine import TorchModel
@@ -332,6 +332,62 @@ def test_the_model_of_a_run_is_registered_where_it_lies(
 
 
 @pytest.mark.long
+def _logged_lines(path: Path) -> tuple[str, Path]:
+    """A logged model that needs an encoding, and its training data."""
+    use_project("t")
+    rows = sample(300, 5).to_pandas()
+    rows = rows[np.isfinite(rows.x) & np.isfinite(rows.y)]
+    rows.to_parquet(path, index=False)
+    x = rows[["x", "y"]].to_numpy()
+    model = LinearRegression().fit(x, 3 * x[:, 0] - x[:, 1])
+    signature = mlflow.models.infer_signature(x, model.predict(x))
+    info = mlflow.sklearn.log_model(
+        model, name="lines", signature=signature, serialization_format="skops"
+    )
+    return f"models:/{info.model_id}", path
+
+
+def _files(uri: str) -> set[str]:
+    folder = Path(mlflow.artifacts.download_artifacts(uri))
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_an_encoding_of_a_registration_that_did_not_end_is_not_kept(
+    home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been the wrong one."""
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    before = _files(uri)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(handed_in, "make_baseline", interrupted)
+        assert register(uri, "--feature", "y", "--feature", "x", data=data).exit_code != 0
+    assert _files(uri) == before
+    found = registered(uri, "--feature", "x", "--feature", "y", data=data)
+    assert found["columns"] == ["x", "y"]
+    assert _files(uri) == before | {ENCODING_FILE, BASELINE_FILE}
+
+
+def test_nothing_is_added_to_a_model_that_somebody_else_registers_meanwhile(
+    home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    before, made = _files(uri), handed_in.make_baseline
+
+    def meanwhile(*arguments: Any, **more: Any) -> Baseline:
+        mlflow.register_model(uri, "other")
+        return made(*arguments, **more)
+
+    monkeypatch.setattr(handed_in, "make_baseline", meanwhile)
+    result = register(uri, "--feature", "x", "--feature", "y", data=data)
+    assert result.exit_code == 1
+    assert "other version 1 already" in result.stderr
+    assert _files(uri) == before
+
+
 def test_an_onnx_file_is_registered(home: config.Loaded, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="not installed: `make e2e` installs it")
     onnx = pytest.importorskip("onnx")

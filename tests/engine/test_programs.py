@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import torch
 
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import KERNELS, load_torch
+from nocturne.engine.exported import load_exported
 from nocturne.engine.kernels import mkl
 from nocturne.engine.load import load_trusted
+from nocturne.engine.program import Program
+from nocturne.engine.pt2 import load_pt2
 from nocturne.errors import ModelError
 
 
@@ -295,6 +299,60 @@ def test_a_program_that_was_exported_for_some_rows_only_is_refused(tmp_path: Pat
     spec = Encoding(ENCODING.inputs[1:], (OutputSpec("p"),))
     with pytest.raises(ModelError, match="exported for exactly 4 rows.*first dimension"):
         load_torch(str(tmp_path), spec)
+
+
+class Halves(torch.nn.Module):
+    """Takes even numbers of rows only."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(-1, 2, 3).flip(1).reshape(-1, 3)[:, 0]
+
+
+class Few(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 0] if x.shape[0] <= 100 else x[:, 1]
+
+
+@pytest.mark.parametrize("load", [load_pt2, load_exported])
+@pytest.mark.parametrize(
+    ("module", "rows", "limit"),
+    [
+        (torch.nn.Linear(3, 1), torch.export.Dim("rows", min=2, max=100), "at most 100 rows"),
+        (torch.nn.Linear(3, 1), torch.export.Dim("rows", min=4), "at least 4 rows"),
+        (torch.nn.Linear(3, 1), torch.export.Dim("rows", min=4, max=9), "least 4 and at most 9"),
+        (Halves(), 2 * torch.export.Dim("half"), r"exported for (Mul\(2, s\d+\)|2\*s\d+) rows"),
+        (Few(), torch.export.Dim.DYNAMIC, "at most 100 rows"),
+    ],
+)
+def test_a_program_that_takes_some_numbers_of_rows_only_is_refused(
+    tmp_path: Path, load: Callable[[str], Program], module: torch.nn.Module, rows: Any, limit: str
+) -> None:
+    """Without the guards of torch.export.load it would give wrong values for the others."""
+    program = torch.export.export(module, (torch.zeros(8, 3),), dynamic_shapes=({0: rows},))
+    torch.export.save(program, tmp_path / "model.pt2")
+    with pytest.raises(ModelError, match=f"{limit}.*DYNAMIC"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("load", [load_pt2, load_exported])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        torch.export.Dim("rows"),
+        torch.export.Dim("rows", min=1, max=2**31 - 1),
+        torch.export.Dim("rows", max=2**63 - 2),
+        torch.export.Dim.AUTO,
+        torch.export.Dim.DYNAMIC,
+    ],
+)
+def test_a_program_for_any_number_of_rows_loads(
+    tmp_path: Path, load: Callable[[str], Program], rows: Any
+) -> None:
+    module = torch.nn.Linear(3, 1)
+    program = torch.export.export(module, (torch.zeros(8, 3),), dynamic_shapes=({0: rows},))
+    torch.export.save(program, tmp_path / "model.pt2")
+    given = torch.ones(500, 3)
+    assert torch.equal(load(str(tmp_path)).graph(given)[0], module(given))
 
 
 def test_a_kernel_that_is_not_there_is_named(folder: Path) -> None:

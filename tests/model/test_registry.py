@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nocturne.errors import ModelError
-from nocturne.model.artifact import code_in, mlmodel
+from nocturne.model.artifact import code_in, mlmodel, require_plain_files
 from nocturne.model.copies import tree_digest
 from nocturne.model.registry import Resolved, require_loadable
 from nocturne.records.plan import ModelRef
@@ -103,3 +104,10 @@ def test_what_no_loader_reads_may_lie_in_the_folder(tmp_path: Path) -> None:
     require_loadable(_ref(folder), False)
     (folder / "train.py").write_text("print()\n")
     assert code_in(folder, mlmodel(folder, "m")) == {"train.py": "Python or a library"}
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "m")
+    Path(folder, os.fsdecode(b"bad\xff.txt")).write_text("x")
+    with pytest.raises(ModelError, match=r"not UTF-8, b'bad\\xff.txt'"):
+        require_plain_files(folder, "m")

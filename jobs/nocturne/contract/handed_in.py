@@ -18,8 +18,14 @@ from nocturne.contract.baseline import baseline as make_baseline
 from nocturne.contract.baseline import predict
 from nocturne.contract.comparing import largest_difference
 from nocturne.contract.encodings import as_scored
-from nocturne.contract.versions import attach, digest_logged, register_files, require_unregistered
-from nocturne.encoding import ENCODING_FILE, Encoding, OutputSpec
+from nocturne.contract.versions import (
+    attach,
+    digest_logged,
+    register_files,
+    require_no_prompt,
+    require_unregistered,
+)
+from nocturne.encoding import ENCODING_FILE, MODEL_VERSION, Encoding, OutputSpec
 from nocturne.engine import Model, check_outputs, encode, settle_outputs
 from nocturne.engine.refused import refusal_reasons
 from nocturne.errors import InputError, ModelError, NocturneError
@@ -109,6 +115,7 @@ def settled(handed: HandedIn, encoding: Encoding, data: pa.Table) -> Encoding:
     outputs = encoding.outputs
     if outputs and all(output.name and output.type != "any" for output in outputs):
         check_outputs(outputs, raw)
+        _require_free_names(handed, outputs)
         return encoding
     outputs = settle_outputs(outputs, raw, firm=False)
     if handed.own is None and all(output.type == "any" for output in encoding.outputs):
@@ -118,7 +125,18 @@ def settled(handed: HandedIn, encoding: Encoding, data: pa.Table) -> Encoding:
     for output in outputs:
         if problem := output.problem():
             raise ModelError(f"output {output.name!r}: {problem}")
+    _require_free_names(handed, outputs)
     return replace(encoding, outputs=outputs)
+
+
+def _require_free_names(handed: HandedIn, outputs: Sequence[OutputSpec]) -> None:
+    """Of a model with an encoding of its own, a pipeline may leave an output out."""
+    taken = [o.name for o in outputs if o.name.lower() == MODEL_VERSION]  # Spark ignores case
+    if taken and handed.own is None:
+        raise ModelError(
+            f"the output {taken[0]!r} has the name of a column that Nocturne publishes beside the "
+            "outputs; give it another one"
+        )
 
 
 def _first_rows(data: pa.Table, encoding: Encoding) -> pa.RecordBatch:
@@ -160,6 +178,8 @@ def log_handed_in(
         ModelError: it can't score the data, can't be logged, is code, or gives other outputs once
             it is logged.
     """
+    if registered_model_name:
+        require_no_prompt(registered_model_name)
     before = _scores(handed.load(encoding), encoding, data, handed.kind)
     model_id = handed.log(encoding, data, name)
     uri, what = f"models:/{model_id}", f"the model {name!r}, once it was logged,"
@@ -167,9 +187,9 @@ def log_handed_in(
         _deleted_on_error(None if handed.is_logged else model_id),
         tempfile.TemporaryDirectory() as scratch,
     ):
-        if handed.own is None:
-            attach(model_id, encoding)
         folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
+        if handed.own is None:
+            (folder / ENCODING_FILE).write_text(encoding.to_json(), encoding="utf-8")
         model, code = _as_a_night_loads(folder, encoding, name, allow_pickle)
         after = _scores(model, encoding, data, what)
         difference = largest_difference(before, after)
@@ -181,10 +201,12 @@ def log_handed_in(
             importance=importance,
             segments=segments,
         )
-        attach(model_id, baseline=built)
+        (folder / BASELINE_FILE).write_text(dump(built), encoding="utf-8")
+        require_unregistered(model_id)  # by somebody else, while it scored
+        # Not before all of it is known: what a model has got stays with it, also if we end here.
+        attach(model_id, encoding if handed.own is None else None, built)
         version, sha256 = None, ""
         if registered_model_name:
-            (folder / BASELINE_FILE).write_text(dump(built), encoding="utf-8")
             if (sha256 := digest_logged(model_id)) != tree_digest(folder):
                 raise ModelError(
                     f"{what} has other files now than those that were compared. Does somebody "

@@ -22,7 +22,7 @@ def read_encoding(path: Path) -> Encoding:
     """An encoding spec in JSON, as ``encoding.json`` beside a model, or in YAML.
 
     Raises:
-        ConfigError: it can't be read, or is not YAML.
+        ConfigError: it can't be read, is not YAML, or has values that JSON does not have.
         ModelError: it is no encoding spec, or contradicts itself.
     """
     try:
@@ -34,7 +34,15 @@ def read_encoding(path: Path) -> Encoding:
             path=str(path),
         ) from None
     if path.suffix.lower() != ".json":
-        text = json.dumps(load_yaml(text, str(path))).encode()
+        try:
+            text = json.dumps(load_yaml(text, str(path))).encode()
+        except TypeError as error:  # a date, !!binary, !!set
+            raise ConfigError(
+                f"encoding: {path} has a value that JSON does not have ({error}); expected text, "
+                "numbers, true, false, null, lists and mappings. Quote what is text, such as "
+                "'2024-01-01'",
+                path=str(path),
+            ) from None
     return Encoding.from_json(text, str(path))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
+from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 
 from nocturne.codec import dump
 from nocturne.encoding import ENCODING_FILE, Encoding
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
-__all__ = ["attach", "digest_logged", "register", "register_files", "require_unregistered"]
+__all__ = [
+    "attach",
+    "digest_logged",
+    "register",
+    "register_files",
+    "require_no_prompt",
+    "require_unregistered",
+]
 
 
 def register(
@@ -44,7 +52,7 @@ def register(
 
     Raises:
         ModelError: ``model`` is not a logged model; or there is a file to be written to it, and it
-            is registered already.
+            is registered already; or a prompt has the name.
     """
     model_id = model if isinstance(model, str) else getattr(model, "model_id", None)
     model_id = (model_id or "").removeprefix("models:/")
@@ -53,6 +61,7 @@ def register(
             f"got {model!r}, expected what mlflow.<flavor>.log_model(..., name=...) returned, or "
             "a model id such as m-0123abcd"
         )
+    require_no_prompt(name)
     if encoding is not None or baseline is not None:
         require_unregistered(model_id)
     attach(model_id, encoding, baseline)
@@ -93,6 +102,22 @@ def attach(
         for file, text in files.items():
             Path(folder, file).write_text(text, encoding="utf-8")
         mlflow.MlflowClient().log_model_artifacts(model_id, folder)
+
+
+def require_no_prompt(name: str) -> None:
+    """Prompts and models share their names in MLflow, which shows the one or the other.
+
+    Raises:
+        ModelError: the name is a prompt's: a version of it would be found by nobody.
+    """
+    of_prompts = f"{equal('name', name)} AND tags.`{IS_PROMPT_TAG_KEY}` = 'true'"
+    if any(
+        found.name == name for found in mlflow.MlflowClient().search_registered_models(of_prompts)
+    ):
+        raise ModelError(
+            f"{name!r} is the name of a prompt in the registry, and MLflow finds no model of that "
+            "name; register the model under another one, or delete the prompt"
+        )
 
 
 def require_unregistered(model_id: str) -> None:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
@@ -157,6 +157,9 @@ def _check_post(output: OutputSpec) -> OutputSpec:
 @dataclass(frozen=True)
 class Encoding:
     """What the model takes and gives."""
+
+    mend: ClassVar[str] = "Correct it, or log the model again with the spec that it was trained on"
+    """What to do if its file is damaged (``nocturne.codec``)."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[OutputSpec, ...]

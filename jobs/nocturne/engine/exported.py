@@ -24,19 +24,24 @@ def load_exported(folder: str, device: str = "cpu") -> Program:
     """The ``pt2`` file of an MLflow model folder, by ``torch.export.load``, which may run code.
 
     Raises:
-        ModelError: the folder has no such file, torch can't read it, or the model takes a fixed
-            number of rows.
+        ModelError: the folder has no such file, torch can't read it, or the model takes some
+            numbers of rows only.
     """
     path = find_pt2(folder)
     try:
         exported = torch.export.load(path)
     except Exception as error:
         raise ModelError(f"torch can't load {path}: {error}", path=str(path)) from error
+    ranges = {
+        str(symbol): (_bound(bounds.lower), _bound(bounds.upper))
+        for symbol, bounds in exported.range_constraints.items()
+    }
     taken = set(exported.graph_signature.user_inputs)
     for node in exported.graph.nodes:
         if node.op == "placeholder" and node.name in taken:
+            rows = next(iter(getattr(node.meta.get("val"), "shape", ())), None)
             require_open_rows(
-                node.name, next(iter(getattr(node.meta.get("val"), "shape", ())), None)
+                node.name, rows if rows is None or isinstance(rows, int) else str(rows), ranges
             )
     spec = exported.call_spec
     if device != "cpu":
@@ -47,6 +52,11 @@ def load_exported(folder: str, device: str = "cpu") -> Program:
     return Program(
         _flattened(exported), _paths(spec.in_spec), _paths(spec.out_spec), list(map(str, arguments))
     )
+
+
+def _bound(value: Any) -> int | None:
+    """None if it is infinite."""
+    return int(value) if value.is_Integer else None
 
 
 def _flattened(exported: ExportedProgram) -> GraphModule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
 __all__ = ["Program", "find_pt2", "require_open_rows"]
+
+_FEWEST = 2
+"""torch's own lower bound of a dynamic dimension, which holds for any number."""
+_MOST = 2**31 - 1
+"""An upper bound from here on is some spelling of "any number"."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,34 @@ def find_pt2(folder: str) -> Path:
     return paths[0]
 
 
-def require_open_rows(name: str, rows: object) -> None:
-    """Raises: ModelError if the export fixed the first dimension of an argument."""
+def require_open_rows(
+    name: str, rows: int | str | None, ranges: Mapping[str, tuple[object, object]]
+) -> None:
+    """Check that an export left the number of rows open; the graph itself would not notice.
+
+    Args:
+        rows: the first dimension of an argument: a number, a symbol or an expression of symbols.
+        ranges: the lowest and the highest value of each symbol; no number is no bound.
+
+    Raises:
+        ModelError: the argument takes some numbers of rows only.
+    """
+    if rows is None:
+        return
     if isinstance(rows, int):
-        raise ModelError(
-            f"the model was exported for exactly {rows} rows (input {name!r}); export it with the "
-            "first dimension of each input dynamic, as nocturne.contract.log_torch_model does"
-        )
+        limit = f"exactly {rows}"
+    elif not rows.isidentifier():
+        limit = f"{rows:.80}"
+    else:
+        low, high = ranges.get(rows, (None, None))
+        limits = [f"at least {low}"] if isinstance(low, int) and low > _FEWEST else []
+        limits += [f"at most {high}"] if isinstance(high, int) and high < _MOST else []
+        if not limits:
+            return
+        limit = " and ".join(limits)
+    raise ModelError(
+        f"the model was exported for {limit} rows (input {name!r}), and may give wrong values for "
+        "any other number. Export it with the first dimension of each input dynamic "
+        "(torch.export.Dim.DYNAMIC, without min and max), as nocturne.contract.log_torch_model "
+        "does, and without a branch of the module that depends on the number of rows"
+    )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -74,20 +75,24 @@ def load_pt2(folder: str, device: str = "cpu") -> Program:
 
     Raises:
         ModelError: the folder has no such file, the file is damaged or holds more than a graph of
-            torch's operators with its tensors, or the model takes a fixed number of rows.
+            torch's operators with its tensors, or the model takes some numbers of rows only.
     """
     path = find_pt2(folder)
     with open_pt2(path) as archive:
         module = archive.program["graph_module"]
         graph, signature = module["graph"], module["signature"]
         builder = _Graph(device)
+        ranges = {
+            symbol: (bounds["min_val"], bounds["max_val"])
+            for symbol, bounds in archive.program["range_constraints"].items()
+        }
         weights, held = _weights(archive, device), dict[str, Node]()
         for value, spec in zip(graph["inputs"], signature["input_specs"], strict=True):
             [(kind, source)] = spec.items()
             name = value["as_tensor"]["name"]
             if kind == "user_input":
                 sizes = graph["tensor_values"][name]["sizes"]
-                require_open_rows(name, sizes[0].get("as_int") if sizes else None)
+                require_open_rows(name, _size(sizes[0]) if sizes else None, ranges)
                 builder.take(name)
             else:
                 held[source[f"{kind}_name"]] = builder.hold(name, weights[source[f"{kind}_name"]])
@@ -123,6 +128,15 @@ def slots_of(path: str) -> tuple[Slot, ...]:
             )
             for given, argument in zip(program.inputs, program.arguments, strict=True)
         )
+
+
+def _size(size: _Json) -> int | str:
+    """A number, the name of a symbol, or an expression of symbols."""
+    kind, value = _only(size)
+    if kind == "as_int":
+        return int(value)
+    text = re.sub(r"Symbol\('(\w+)'(?:, \w+=True)*\)", r"\1", value["expr_str"])
+    return re.sub(r"Integer\((-?\d+)\)", r"\1", text)
 
 
 def _weights(archive: Archive, device: str) -> dict[str, torch.Tensor]:

@@ -81,13 +81,20 @@ def require_plain_files(folder: Path, what: str) -> None:
 
     Raises:
         ModelError: a link leads out of the folder, to a folder or to nothing; or an entry is
-            neither a file nor a folder.
+            neither a file nor a folder, or its name is not UTF-8.
     """
     home = folder.resolve()
     for parent, folders, files in os.walk(folder, onerror=_raise):
         for name in (*folders, *files):
             path = Path(parent, name)
             relative = path.relative_to(folder)
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise ModelError(
+                    f"{what} has a file or folder whose name is not UTF-8, "
+                    f"{os.fsencode(relative)!r}; register it with another name, or without it"
+                ) from None
             if path.is_symlink():
                 target = path.resolve()
                 if not target.is_relative_to(home) or not target.is_file():
