@@ -334,6 +334,30 @@ def test_a_program_that_takes_some_numbers_of_rows_only_is_refused(
         load(str(tmp_path))
 
 
+class Even(torch.nn.Module):
+    """Of the traced 8 rows, only that they are even is kept, as a guard."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 0] if x.shape[0] % 2 == 0 else x[:, 1]
+
+
+class Unlike(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 0] if x.shape[0] != 100 else x[:, 1]
+
+
+@pytest.mark.parametrize("load", [load_pt2, load_exported])
+@pytest.mark.parametrize(("module", "guard"), [(Even(), "% 2"), (Unlike(), "!= 100")])
+def test_a_branch_that_only_some_numbers_of_rows_take_is_refused(
+    tmp_path: Path, load: Callable[[str], Program], module: torch.nn.Module, guard: str
+) -> None:
+    rows = ({0: torch.export.Dim.DYNAMIC},)
+    program = torch.export.export(module, (torch.zeros(8, 3),), dynamic_shapes=rows)
+    torch.export.save(program, tmp_path / "model.pt2")
+    with pytest.raises(ModelError, match=f"{guard}.* only.*depends on the number of rows"):
+        load(str(tmp_path))
+
+
 @pytest.mark.parametrize("load", [load_pt2, load_exported])
 @pytest.mark.parametrize(
     "rows",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nocturne.engine.program import Program, find_pt2, require_open_rows
+from nocturne.engine.program import Program, find_pt2, require_no_guards, require_open_rows
 from nocturne.errors import ModelError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def load_exported(folder: str, device: str = "cpu") -> Program:
             require_open_rows(
                 node.name, rows if rows is None or isinstance(rows, int) else str(rows), ranges
             )
+    require_no_guards(getattr(exported, "_guards_code", None) or [])
     spec = exported.call_spec
     if device != "cpu":
         from torch.export.passes import move_to_device_pass

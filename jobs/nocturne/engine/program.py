@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,17 @@ from nocturne.errors import ModelError, choices
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
-__all__ = ["Program", "find_pt2", "require_open_rows"]
+__all__ = ["Program", "find_pt2", "require_no_guards", "require_open_rows"]
 
 _FEWEST = 2
 """torch's own lower bound of a dynamic dimension, which holds for any number."""
 _MOST = 2**31 - 1
 """An upper bound from here on is some spelling of "any number"."""
+
+
+_ROWS = r"[^=<>!%+*/]*\.size\(\)\[0\]"
+_SAME_ROWS = re.compile(rf"{_ROWS} == {_ROWS}")
+"""The guard that two arguments have as many rows, as ours have."""
 
 
 @dataclass(frozen=True)
@@ -132,3 +138,22 @@ def require_open_rows(
         "(torch.export.Dim.DYNAMIC, without min and max), as nocturne.contract.log_torch_model "
         "does, and without a branch of the module that depends on the number of rows"
     )
+
+
+def require_no_guards(guards: Sequence[str]) -> None:
+    """Check that an export took no branch that only some numbers of rows take.
+
+    Args:
+        guards: the conditions under which the graph is right, as torch.export writes them: such as
+            ``L['x'].size()[0] != 100``.
+
+    Raises:
+        ModelError: one is about the number of rows.
+    """
+    for guard in guards:
+        if ".size()[0]" in guard and not _SAME_ROWS.fullmatch(guard):
+            raise ModelError(
+                f"the model was exported for numbers of rows with {guard:.80} only, and may give "
+                "wrong values for others: the module has a branch that depends on the number of "
+                "rows. Export it without that branch"
+            )

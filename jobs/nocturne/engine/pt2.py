@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch.fx import Graph, GraphModule, Node
 
-from nocturne.engine.program import Program, find_pt2, require_open_rows
+from nocturne.engine.program import Program, find_pt2, require_no_guards, require_open_rows
 from nocturne.errors import ModelError
 from nocturne.model.declared_inputs import Slot
 from nocturne.model.pt2 import CONTROL_FLOW, SYMBOLIC, Archive, Payload, is_argument, open_pt2
@@ -96,6 +96,7 @@ def load_pt2(folder: str, device: str = "cpu") -> Program:
                 builder.take(name)
             else:
                 held[source[f"{kind}_name"]] = builder.hold(name, weights[source[f"{kind}_name"]])
+        require_no_guards(archive.program.get("guards_code") or [])
         builder.run(graph["nodes"])
         builder.finish(_outputs(builder, held, graph["outputs"], signature["output_specs"]))
         call = module["module_call_graph"][0]["signature"]
