@@ -36,6 +36,7 @@ from nocturne.model.digests import DIGEST
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.records.drift import Baseline
 from nocturne.store.record_files import read
+from picklable import Picklable
 from pipeline.conftest import project, registry
 
 __all__ = ["project", "registry"]
@@ -294,7 +295,7 @@ def test_an_unusable_key_is_said_before_anything_is_registered(
 def test_a_pickled_module_is_registered_as_a_graph(
     home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
 ) -> None:
-    torch.save(Small(), tmp_path / "model.pth")
+    torch.save(Picklable(), tmp_path / "model.pth")
     assert "a pickle runs what its author wrote" in refused(
         client, tmp_path / "model.pth", *columns_options()
     )

@@ -73,16 +73,13 @@ def log_series(
     def recreated(identity: tuple[str, ...], old: Iterable[MlflowRun]) -> str:
         tags = dict(zip(names, identity, strict=True))
         title = f"{kind} {identity[1]} version {identity[2]}"
-        # Created before the nights are listed: who logs one later finds it unfinished.
+        # Created before the nights are listed: who logs one later finds it unfinished. So it stays
+        # if this fails, and the next night makes all of it again.
         run_id = str(client.create_run(experiment, tags=tags, run_name=title).info.run_id)
-        try:
-            found = (*night, *everything())
-            by_key = {entry.key: entry for entry in found if entry.model == identity[1:]}
-            _put(client, run_id, list(by_key.values()))
-            client.set_terminated(run_id, "FINISHED")
-        except Exception:
-            client.delete_run(run_id)
-            raise
+        found = (*night, *everything())
+        by_key = {entry.key: entry for entry in found if entry.model == identity[1:]}
+        _put(client, run_id, list(by_key.values()))
+        client.set_terminated(run_id, "FINISHED")
         for gone in [run.info.run_id for run in old] + [run_id] * (not by_key):
             client.delete_run(gone)
         return run_id
