@@ -64,6 +64,13 @@ class Alerts:
         self.connection = connection
         self.owner, self.docs = owner, docs
 
+    @classmethod
+    def of(cls, loaded: Loaded) -> Alerts:
+        """Those of the pipeline's YAML."""
+        pipeline = loaded.pipeline
+        connection = pipeline.schedule.connection
+        return cls(pipeline.name, pipeline.alerts, connection, pipeline.owner, pipeline.docs)
+
     def tell(
         self, event: Event, context: Context, why: str, links: Mapping[str, str] | None = None
     ) -> None:

@@ -43,8 +43,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
     connection = schedule.connection
     start, end = bounds(schedule, key_formats)
     scores = Asset(name=f"scores/{pipeline.name}")
-    owner, docs = pipeline.owner, pipeline.docs
-    alerts = Alerts(pipeline.name, pipeline.alerts, connection, owner, docs)
+    owner, alerts = pipeline.owner, Alerts.of(loaded)
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,

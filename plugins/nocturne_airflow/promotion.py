@@ -21,13 +21,24 @@ from nocturne_airflow.operators import check, typed_answer
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["PromotionOperator", "promotion_dag"]
+__all__ = ["ByEvidence", "PromotionOperator", "promotion_dag"]
 
 _ASKED = "version"
 """The key of the version that the question is about."""
 
 
-class PromotionOperator(Commanding, ApprovalOperator):  # type: ignore[misc,unused-ignore]
+class ByEvidence(Commanding):
+    """An operator that looks at what labels say of a pipeline's challenger."""
+
+    pipeline: str
+
+    def evidence(self) -> Evidence:
+        """The evidence as it is now."""
+        answer = check("evidence", self.command("evidence", self.pipeline, "--json"))
+        return typed_answer("evidence", Evidence, answer)
+
+
+class PromotionOperator(ByEvidence, ApprovalOperator):  # type: ignore[misc,unused-ignore]
     """Shows the evidence and waits for an answer; if it is *Approve*, the alias is moved.
 
     The evidence is looked at again after the answer: if it no longer holds, or another version is
@@ -57,7 +68,7 @@ class PromotionOperator(Commanding, ApprovalOperator):  # type: ignore[misc,unus
         self.home, self.connection = home, connection
 
     def execute(self, context: Context) -> Any:
-        found, version = self._evidence(), context["params"].get("version")
+        found, version = self.evidence(), context["params"].get("version")
         if version not in (None, found.challenger):
             raise AirflowSkipException(
                 f"it asks about version {version}, and the evidence is of {found.challenger} by now"
@@ -83,10 +94,6 @@ class PromotionOperator(Commanding, ApprovalOperator):  # type: ignore[misc,unus
             options = ["--promote", "--version", version, "--by", name]
             check("promote", self.command("evidence", self.pipeline, *options, "--json"))
         return super().execute_complete(context, event)
-
-    def _evidence(self) -> Evidence:
-        answer = check("evidence", self.command("evidence", self.pipeline, "--json"))
-        return typed_answer("evidence", Evidence, answer)
 
 
 def question(found: Evidence, page: str) -> str:
@@ -114,9 +121,7 @@ def promotion_dag(loaded: Loaded) -> DAG:
     pipeline, home, promote = loaded.pipeline, str(loaded.home), loaded.pipeline.promote
     assert promote is not None, "dags/truth.py makes it for pipelines with promote"
     connection = pipeline.schedule.connection
-    alerts = Alerts(
-        pipeline.name, pipeline.alerts, connection, owner=pipeline.owner, docs=pipeline.docs
-    )
+    alerts = Alerts.of(loaded)
     with DAG(
         dag_id=f"{pipeline.name}_promote",
         description=f"Asks whether the challenger of {pipeline.name} is to be its champion.",

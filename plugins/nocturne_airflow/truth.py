@@ -21,13 +21,13 @@ from airflow.sdk.exceptions import (
 
 from nocturne.config import Loaded
 from nocturne.records.answers import TruthAnswer
-from nocturne.records.evidence import Evidence
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.channels import Message
 from nocturne_airflow.command import Commanding
 from nocturne_airflow.links import night_page, run_page
 from nocturne_airflow.operators import check, typed_answer
 from nocturne_airflow.polling import PollingTrigger
+from nocturne_airflow.promotion import ByEvidence
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -110,7 +110,7 @@ class TruthOperator(Commanding, BaseOperator):  # type: ignore[misc,unused-ignor
         return self.alerts.send(Message("truth", self.pipeline, key, "\n".join(beyond), links))
 
 
-class ProposeOperator(Commanding, TriggerDagRunOperator):  # type: ignore[misc,unused-ignore]
+class ProposeOperator(ByEvidence, TriggerDagRunOperator):  # type: ignore[misc,unused-ignore]
     """If labels speak for the challenger, asks a person, once for each pair of versions.
 
     The question is a run of the DAG ``<pipeline>_promote`` whose id names both versions, so it
@@ -141,8 +141,7 @@ class ProposeOperator(Commanding, TriggerDagRunOperator):  # type: ignore[misc,u
         self.home, self.connection = home, connection
 
     def execute(self, context: Context) -> None:
-        answer = check("evidence", self.command("evidence", self.pipeline, "--json"))
-        found = typed_answer("evidence", Evidence, answer)
+        found = self.evidence()
         if not found.proposed:
             raise AirflowSkipException(f"{found.name} is not proposed: {found.why}")
         if self.auto:
@@ -162,9 +161,7 @@ def truth_dag(loaded: Loaded) -> DAG:
     pipeline, home, labels = loaded.pipeline, str(loaded.home), loaded.pipeline.labels
     assert labels is not None, "dags/truth.py makes it for pipelines with labels"
     connection = pipeline.schedule.connection
-    alerts = Alerts(
-        pipeline.name, pipeline.alerts, connection, owner=pipeline.owner, docs=pipeline.docs
-    )
+    alerts = Alerts.of(loaded)
     came = Asset(
         name=f"labels/{pipeline.name}",
         watchers=[

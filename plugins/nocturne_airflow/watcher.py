@@ -110,9 +110,7 @@ def watching_dag(loaded: Loaded) -> DAG:
         default_args={
             "retries": 2,
             "retry_delay": timedelta(seconds=30),
-            "on_failure_callback": Alerts(
-                pipeline.name, pipeline.alerts, owner=pipeline.owner, docs=pipeline.docs
-            ).not_rescored,
+            "on_failure_callback": Alerts.of(loaded).not_rescored,
         },
     ) as dag:
         RescoreOperator(

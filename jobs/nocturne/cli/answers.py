@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from nocturne.config import Loaded, load
 from nocturne.errors import NocturneError, StateError
 from nocturne.operate.status import PartitionStatus, recent
-from nocturne.operate.truth.log import is_told
-from nocturne.operate.truth.nights import NightTruth
 from nocturne.pipeline.night import NightOutcome
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import as_planned, mlflow_page
@@ -34,6 +32,7 @@ from nocturne.table import table_of
 
 if TYPE_CHECKING:
     from nocturne.operate.challengers import Compared
+    from nocturne.operate.truth.nights import NightTruth
 
 __all__ = [
     "comparison_answer",
@@ -73,15 +72,13 @@ def judge_answer(
 
 def truth_answer(loaded: Loaded, found: Sequence[NightTruth]) -> TruthAnswer:
     """The answer about nights by their labels."""
+    from nocturne.operate.truth.log import untold
+
     return TruthAnswer(
         pipeline=loaded.pipeline.name,
         counted=[one.partition for one in found if one.new],
         problems={one.partition: one.problem for one in found if one.truth is None},
-        alerts={
-            f"{one.partition}:{one.truth.number}": list(one.truth.beyond)
-            for one in found
-            if one.truth is not None and not is_told(loaded, one)
-        },
+        alerts=untold(loaded, found),
         nights=[{"partition": one.partition, "truth": one.truth} for one in found if one.truth],
     )
 

@@ -223,9 +223,10 @@ def evidence(
     """Show whether labels speak for a challenger, by the section promote: of the pipeline."""
     from nocturne.operate.truth.evidence import evidence_of, promote_on
 
-    found = evidence_of(load(name))
+    loaded = load(name)
+    found = evidence_of(loaded)
     if promote:
-        promote_on(load(name), found, version, by or login())
+        promote_on(loaded, found, version, by or login())
     if as_json:
         answer(found, True)
     else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nocturne.records.answers import PartitionAnswer, PipelineAnswer
     from nocturne.records.evidence import Evidence
     from nocturne.records.plan import Tuning
-    from nocturne.records.truth import Difference, Truth
+    from nocturne.records.truth import Truth
 
 __all__ = [
     "baseline_table",
@@ -231,7 +231,7 @@ def truth_tables(name: str, found: Sequence[NightTruth]) -> None:
 def _against(name: str, truths: Sequence[tuple[str, Truth]]) -> None:
     """Challengers less the champion, on rows that both scored."""
     lines = [
-        (key, f"{other} (version {against.version})", against.rows, figure, _difference(d))
+        (key, f"{other} (version {against.version})", against.rows, figure, d.told)
         for key, truth in truths
         for other, against in truth.against.items()
         for figure, d in against.differences.items()
@@ -246,11 +246,6 @@ def _with_interval(figures: Mapping[str, float], name: str) -> str | None:
         return None
     low, high = figures.get(f"{name}_low"), figures.get(f"{name}_high")
     return f"{value:.4g}" + ("" if low is None or high is None else f" ({low:.4g}-{high:.4g})")
-
-
-def _difference(found: Difference) -> str:
-    sure = "" if found.low is None else f" ({found.low:+.4g} to {found.high:+.4g})"
-    return f"{found.value:+.4g}{sure}"
 
 
 def evidence_tables(name: str, found: Evidence) -> None:

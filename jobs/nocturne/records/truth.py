@@ -55,6 +55,12 @@ class Difference:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def told(self) -> str:
+        """It in words, with its interval if there is one."""
+        sure = "" if self.low is None else f" ({self.low:+.4g} to {self.high:+.4g})"
+        return f"{self.value:+.4g}{sure}"
+
 
 @dataclass(frozen=True)
 class Against:

@@ -9,6 +9,7 @@ from nocturne.errors import NocturneError, NotReady, RetryableError, StoreRefuse
 from nocturne.operate.truth.files import label_table, signature
 from nocturne.operate.truth.nights import mark
 from nocturne.operate.truth.sides import Sides, truth_of
+from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.store.files import digest
 from nocturne.store.partition_state import PartitionState
@@ -70,12 +71,12 @@ def _due(sides: Sides, at: dt.datetime) -> list[tuple[Partition, str]]:
             try:
                 if (manifest := sides.manifest(night)) is None:
                     continue
-                scores = f"{manifest.id} {sides.asked(sides.beside(night))}"
+                asked = sides.asked(sides.beside(night))
                 done = is_settled and loaded.pipeline.input.partition
-                if done and _is_done(sides, sides.state(night), night, scores):
+                if done and _is_done(sides.state(night), manifest, asked):
                     continue
                 if table.has(night):
-                    found.append((night, scores))
+                    found.append((night, f"{manifest.id} {asked}"))
             except _AWAY:
                 raise
             except (NocturneError, OSError) as error:
@@ -83,18 +84,17 @@ def _due(sides: Sides, at: dt.datetime) -> list[tuple[Partition, str]]:
     return found
 
 
-_DONE: dict[str, str] = {}
+_DONE: dict[str, tuple[str, str]] = {}
 """What is done, as far as this process knows: a watcher asks every few minutes."""
 
 
-def _is_done(sides: Sides, state: PartitionState, night: Partition, scores: str) -> bool:
+def _is_done(state: PartitionState, manifest: Manifest, asked: str) -> bool:
     """Whether that was counted, and somebody was told of what is beyond the bounds."""
-    name = str(state.place("truth"))
+    name, scores = str(state.place("truth")), (manifest.id, asked)
     if _DONE.get(name) == scores:
         return True
-    manifest = sides.manifest(night)
-    truth = truth_of(state, manifest) if manifest is not None else None
-    if manifest is None or truth is None or f"{manifest.id} {truth.asked}" != scores:
+    truth = truth_of(state, manifest)
+    if truth is None or truth.asked != asked:
         return False
     if truth.beyond and not mark(state, truth, "told").is_file():
         return False

@@ -45,7 +45,7 @@ class Buckets:
     def __init__(
         self, folder: Path, name: str, schema: pa.Schema, keys: Sequence[str], count: int
     ) -> None:
-        self.schema, self.rows, self.keyless = schema, 0, 0
+        self.schema, self.rows = schema, 0
         self._keys, self._count = list(keys), count
         self._held: list[pa.Table] = []
         self._paths = [folder / f"{name}-{n}.arrow" for n in range(count if count > 1 else 0)]
@@ -53,7 +53,7 @@ class Buckets:
         self._writers = [pa.ipc.new_stream(file, schema) for file in self._files]
 
     def add(self, table: pa.Table) -> None:
-        """Add rows; those with a null in the key have no bucket, and are counted as ``keyless``."""
+        """Add rows; those with a null in the key have no bucket, and count in ``rows`` only."""
         has_key = None
         for name in self._keys:
             if table[name].null_count:
@@ -61,9 +61,7 @@ class Buckets:
                 has_key = valid if has_key is None else pc.and_(has_key, valid)
         self.rows += table.num_rows
         if has_key is not None:
-            kept = table.filter(has_key)
-            self.keyless += table.num_rows - kept.num_rows
-            table = kept
+            table = table.filter(has_key)
         if not self._writers:
             self._held.append(table)
             return

@@ -17,7 +17,7 @@ from nocturne.records.truth import Truth
 from nocturne.store.files import write_atomic
 from nocturne.store.partition_state import PartitionState
 
-__all__ = ["is_told", "log_truths", "note_told"]
+__all__ = ["log_truths", "note_told", "untold"]
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +71,16 @@ def note_told(loaded: Loaded, told: Sequence[str]) -> None:
         write_atomic(place / f"{int(number):06d}.told", b"")
 
 
-def is_told(loaded: Loaded, one: NightTruth) -> bool:
-    """Whether nobody has to be told of it: nothing was beyond the bounds, or it was told."""
-    if one.truth is None or not one.truth.beyond:
-        return True
-    return bool(mark(_state(Sides(loaded), one.partition), one.truth, "told").is_file())
+def untold(loaded: Loaded, found: Sequence[NightTruth]) -> dict[str, list[str]]:
+    """``PARTITION:NUMBER`` -> what was beyond the bounds, of which nobody was told yet."""
+    sides = Sides(loaded)
+    return {
+        f"{one.partition}:{one.truth.number}": list(one.truth.beyond)
+        for one in found
+        if one.truth is not None
+        and one.truth.beyond
+        and not mark(_state(sides, one.partition), one.truth, "told").is_file()
+    }
 
 
 def _state(sides: Sides, key: str) -> PartitionState:

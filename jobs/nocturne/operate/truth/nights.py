@@ -108,7 +108,7 @@ def _counts(
 ) -> dict[str, Any]:
     loaded, labels = sides.loaded, sides.labels
     run = _run(loaded, manifest)
-    output = _output(labels, run.plan.encoding, labels.output)
+    output = _output(labels, run.plan.encoding)
     champion = Scored(manifest, score_files(loaded, manifest), output)
     others, left_out = dict[str, Scored](), dict[str, str]()
     for name, theirs in beside.items():
@@ -144,9 +144,9 @@ def _comparable(labels: Labels, encoding: Encoding) -> tuple[str, ...]:
     return tuple(o.name for o in encoding.outputs if o.type in words and not o.length)
 
 
-def _output(labels: Labels, encoding: Encoding, asked: str | None) -> str:
+def _output(labels: Labels, encoding: Encoding) -> str:
     """The column of the scores that is compared. Raises: ConfigError if there is none."""
-    there = _comparable(labels, encoding)
+    there, asked = _comparable(labels, encoding), labels.output
     if asked is None and there:
         return there[0]
     if asked in there:

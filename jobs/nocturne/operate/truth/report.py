@@ -77,7 +77,5 @@ def _against(found: Sequence[TruthNight], names: Sequence[str]) -> list[tuple[st
                     by_pair.setdefault((of, name), []).append(difference.value)
     lines = []
     for (of, name), values in by_pair.items():
-        mean = pooled(values)
-        sure = "" if mean.low is None else f" ({mean.low:+.4g} to {mean.high:+.4g})"
-        lines.append((of, name, len(values), f"{mean.value:+.4g}{sure}"))
+        lines.append((of, name, len(values), pooled(values).told))
     return lines

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from nocturne import config, table
 from nocturne.config import Loaded, champion_of
 from nocturne.config.labels import Labels
 from nocturne.errors import ConfigError, StateError
+from nocturne.objects import Location
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Manifest
@@ -69,11 +69,9 @@ class Sides:
         """The partition; of a table without partitions there is only one, whatever the day."""
         return night if self.loaded.pipeline.input.partition else Partition("all")
 
-    @contextmanager
-    def listed(self) -> Iterator[None]:
+    def listed(self) -> AbstractContextManager[None]:
         """Within the block, nights of a state in a store are as they are listed now."""
-        with self._places.state.listed():
-            yield
+        return self._places.state.listed()
 
     def state(self, night: Partition) -> PartitionState:
         """The state of a night."""
@@ -120,6 +118,6 @@ def last_truth(state: PartitionState) -> int:
         raise StateError(f"{files[-1]} is no truth: its name is not a number") from None
 
 
-def _files(state: PartitionState):  # type: ignore[no-untyped-def]
+def _files(state: PartitionState) -> list[Location]:
     files = [path for path in children(state.place("truth")) if path.suffix == ".json"]
     return sorted(files, key=lambda path: path.name)
