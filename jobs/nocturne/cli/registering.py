@@ -65,7 +65,7 @@ def register(
         Columns, typer.Option(help="NAME or NAME=sigmoid; repeated, in order.")
     ] = None,
     sign: Annotated[
-        bool, typer.Option("--sign", help="Sign it with the key in NOCTURNE_SIGNING_KEY.")
+        bool, typer.Option("--sign", help="Sign it with the key in NOCTURNE_MODEL_SIGNING_KEY.")
     ] = False,
     partition: Annotated[
         Optional[str], typer.Option(help="Column with the partition; default: its folder.")
@@ -86,10 +86,10 @@ def register(
     from nocturne.model import aliases
     from nocturne.model.signatures import sign_version
     from nocturne.operate.aliases import registry
-    from nocturne.signing import check_key, key_named
+    from nocturne.signing import check_key, key_of_models
 
     if sign:
-        check_key(key_named(None))
+        check_key(key_of_models())
     if not MODEL_NAME.fullmatch(name):
         raise ConfigError(f"name: got {name!r}, expected one without / and :, which has no . first")
     if alias is not None:
@@ -128,7 +128,7 @@ def register(
             say(f"its pipeline needs model.allow_pickle: true, since it is code: {logged.code}")
         assert logged.version is not None
         if sign:
-            sign_version(client, name, logged.version, key_named(None))
+            sign_version(client, name, logged.version, key_of_models())
             say(f"signed {name} version {logged.version}")
         change = None
         if alias is not None:

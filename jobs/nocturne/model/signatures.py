@@ -15,6 +15,7 @@ from nocturne.errors import ModelError
 from nocturne.model.artifact import REGISTRATION, require_plain_files
 from nocturne.model.copies import tree_digest
 from nocturne.model.digests import check_digest
+from nocturne.signing import PrivateKey
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +26,7 @@ __all__ = ["SIGNATURE", "check_signature", "sign_version"]
 SIGNATURE = "nocturne.signature"
 
 
-def sign_version(client: MlflowClient, name: str, version: int, private_key: Path) -> str:
+def sign_version(client: MlflowClient, name: str, version: int, private_key: PrivateKey) -> str:
     """Sign the files of a version, which are downloaded; returns their digest.
 
     Raises:

@@ -16,7 +16,7 @@ def require_signer(loaded: Loaded) -> None:
     public_key = loaded.pipeline.output.require_signature
     if public_key is None:
         return
-    private_key = signing.key_of_environment()
+    private_key = signing.key_of_nights()
     if private_key is None:
         raise ConfigError(
             f"{loaded.pipeline.name}: output.require_signature names {public_key}, so what is "
