@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,6 +30,7 @@ from keys import key_pair
 from nocturne import config
 from nocturne.cli import app
 from nocturne.contract import handed_in, infer_encoding, predict, tensors, use_project
+from nocturne.contract.added import ADDED
 from nocturne.contract.kinds import KINDS
 from nocturne.encoding import ENCODING_FILE, Encoding, OutputSpec
 from nocturne.engine import TorchModel
@@ -332,7 +336,6 @@ def test_the_model_of_a_run_is_registered_where_it_lies(
     assert f"{info.model_id} is new version 1 already" in again.stderr
 
 
-@pytest.mark.long
 def _logged_lines(path: Path) -> tuple[str, Path]:
     """A logged model that needs an encoding, and its training data."""
     use_project("t")
@@ -387,6 +390,65 @@ def test_nothing_is_added_to_a_model_that_somebody_else_registers_meanwhile(
     assert result.exit_code == 1
     assert "other version 1 already" in result.stderr
     assert _files(uri) == before
+
+
+CREATE = "_create_model_version"
+"""What MLflow's ``register_model`` calls once it has created the registered model."""
+
+
+def fail(*_: Any, **__: Any) -> None:
+    raise mlflow.MlflowException("it is full")
+
+
+def interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [fail, interrupt])
+def test_what_was_added_to_a_logged_model_is_taken_away_if_it_is_not_registered(
+    home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: Callable[..., None]
+) -> None:
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    before = _files(uri)
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow.MlflowClient, CREATE, stop)
+        assert register(uri, "--feature", "y", "--feature", "x", data=data).exit_code != 0
+    assert _files(uri) == before
+    assert ADDED not in tags_of(uri)
+    found = registered(uri, "--feature", "x", "--feature", "y", data=data)
+    assert found["columns"] == ["x", "y"]
+    assert ADDED not in tags_of(uri)
+
+
+def tags_of(uri: str) -> dict[str, str]:
+    model: dict[str, str] = mlflow.get_logged_model(uri.removeprefix("models:/")).tags
+    return model
+
+
+def test_what_a_killed_registration_has_added_is_left_out_by_the_next_one(
+    home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    before = _files(uri)
+    script = (
+        "import os, signal, mlflow\n"
+        f"mlflow.MlflowClient.{CREATE} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from nocturne.cli import app\n"
+        f"app(['register', {uri!r}, '--name', 'new', '--data', {str(data)!r}, "
+        "'--feature', 'y', '--feature', 'x'])"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert _files(uri) == before | {ENCODING_FILE, BASELINE_FILE}
+    assert not client.search_model_versions("name = 'new'")
+
+    found = registered(uri, "--feature", "x", "--feature", "y", data=data)
+
+    assert (found["columns"], found["version"]) == (["x", "y"], 1)
+    folder = Path(mlflow.artifacts.download_artifacts("models:/new/1", dst_path=str(tmp_path)))
+    spec = Encoding.from_json((folder / ENCODING_FILE).read_bytes())
+    assert list(spec.columns) == ["x", "y"]
+    assert ADDED not in tags_of(uri)
 
 
 def test_an_onnx_file_is_registered(home: config.Loaded, tmp_path: Path) -> None:

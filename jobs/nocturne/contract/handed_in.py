@@ -10,21 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow
-import mlflow.artifacts
 import pyarrow as pa
 
 from nocturne.codec import dump
+from nocturne.contract.added import added, fetch_logged, require_unregistered
 from nocturne.contract.baseline import baseline as make_baseline
 from nocturne.contract.baseline import predict
 from nocturne.contract.comparing import largest_difference
 from nocturne.contract.encodings import as_scored
-from nocturne.contract.versions import (
-    attach,
-    digest_logged,
-    register_files,
-    require_no_prompt,
-    require_unregistered,
-)
+from nocturne.contract.versions import digest_logged, register_files, require_no_prompt
 from nocturne.encoding import ENCODING_FILE, MODEL_VERSION, Encoding, OutputSpec
 from nocturne.engine import Model, check_outputs, encode, settle_outputs
 from nocturne.engine.refused import refusal_reasons
@@ -187,7 +181,7 @@ def log_handed_in(
         _deleted_on_error(None if handed.is_logged else model_id),
         tempfile.TemporaryDirectory() as scratch,
     ):
-        folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
+        folder = fetch_logged(model_id, Path(scratch))
         if handed.own is None:
             (folder / ENCODING_FILE).write_text(encoding.to_json(), encoding="utf-8")
         model, code = _as_a_night_loads(folder, encoding, name, allow_pickle)
@@ -203,16 +197,15 @@ def log_handed_in(
         )
         (folder / BASELINE_FILE).write_text(dump(built), encoding="utf-8")
         require_unregistered(model_id)  # by somebody else, while it scored
-        # Not before all of it is known: what a model has got stays with it, also if we end here.
-        attach(model_id, encoding if handed.own is None else None, built)
         version, sha256 = None, ""
-        if registered_model_name:
-            if (sha256 := digest_logged(model_id)) != tree_digest(folder):
-                raise ModelError(
-                    f"{what} has other files now than those that were compared. Does somebody "
-                    f"write to {model_id}, or does the artifact store change files?"
-                )
-            version = register_files(model_id, registered_model_name, sha256, tags)
+        with added(model_id, encoding if handed.own is None else None, built):
+            if registered_model_name:
+                if (sha256 := digest_logged(model_id)) != tree_digest(folder):
+                    raise ModelError(
+                        f"{what} has other files now than those that were compared. Does somebody "
+                        f"write to {model_id}, or does the artifact store change files?"
+                    )
+                version = register_files(model_id, registered_model_name, sha256, tags)
     if version is not None and alias:
         mlflow.MlflowClient().set_registered_model_alias(version.name, alias, version.version)
     return LoggedModel(

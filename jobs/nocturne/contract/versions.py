@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 
-from nocturne.codec import dump
-from nocturne.encoding import ENCODING_FILE, Encoding
-from nocturne.errors import ModelError, choices
+from nocturne.contract.added import added, require_unregistered
+from nocturne.encoding import Encoding
+from nocturne.errors import ModelError
 from nocturne.model.digests import DIGEST, digest_of
-from nocturne.model.registry import BASELINE_FILE
 from nocturne.model.tracking import equal
 from nocturne.records.drift import Baseline
 
@@ -22,14 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
-__all__ = [
-    "attach",
-    "digest_logged",
-    "register",
-    "register_files",
-    "require_no_prompt",
-    "require_unregistered",
-]
+__all__ = ["digest_logged", "register", "register_files", "require_no_prompt"]
 
 
 def register(
@@ -44,8 +34,8 @@ def register(
     """Register a logged model of any flavor, with its encoding and baseline.
 
     The two are first written to the model's artifact folder, so that ``models:/name/version``
-    contains them; the version is tagged with the digest of its files from its first moment, and the
-    alias is set last.
+    contains them, and are taken away again if it can't be registered. The version is tagged with
+    the digest of its files from its first moment, and the alias is set last.
 
     Args:
         model: the return value of ``mlflow.<flavor>.log_model``, or a model id (``m-...``).
@@ -64,8 +54,8 @@ def register(
     require_no_prompt(name)
     if encoding is not None or baseline is not None:
         require_unregistered(model_id)
-    attach(model_id, encoding, baseline)
-    version = register_files(model_id, name, digest_logged(model_id), tags)
+    with added(model_id, encoding, baseline):
+        version = register_files(model_id, name, digest_logged(model_id), tags)
     if alias:
         mlflow.MlflowClient().set_registered_model_alias(name, alias, version.version)
     return version
@@ -84,26 +74,6 @@ def register_files(
     return mlflow.register_model(f"models:/{model_id}", name, tags={**(tags or {}), DIGEST: sha256})
 
 
-def attach(
-    model_id: str, encoding: Encoding | None = None, baseline: Baseline | None = None
-) -> None:
-    """Write the encoding and the baseline to the logged model's artifact folder.
-
-    The versions that are registered from it change with it: see ``require_unregistered``.
-    """
-    files = {}
-    if encoding is not None:
-        files[ENCODING_FILE] = encoding.to_json()
-    if baseline is not None:
-        files[BASELINE_FILE] = dump(baseline)
-    if not files:
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for file, text in files.items():
-            Path(folder, file).write_text(text, encoding="utf-8")
-        mlflow.MlflowClient().log_model_artifacts(model_id, folder)
-
-
 def require_no_prompt(name: str) -> None:
     """Prompts and models share their names in MLflow, which shows the one or the other.
 
@@ -117,14 +87,4 @@ def require_no_prompt(name: str) -> None:
         raise ModelError(
             f"{name!r} is the name of a prompt in the registry, and MLflow finds no model of that "
             "name; register the model under another one, or delete the prompt"
-        )
-
-
-def require_unregistered(model_id: str) -> None:
-    """Raises: ModelError if a version has been registered from this logged model."""
-    found = mlflow.MlflowClient().search_model_versions(equal("source_path", f"models:/{model_id}"))
-    if versions := [f"{v.name} version {v.version}" for v in found]:
-        raise ModelError(
-            f"the logged model {model_id} is {choices(versions)} already, and files that are added "
-            "to it would change that version too; log the model once more, and register that"
         )
