@@ -405,6 +405,65 @@ def interrupt(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.parametrize("stop", [fail, interrupt])
+def test_no_empty_registered_model_stays(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Callable[..., None],
+) -> None:
+    file = small(tmp_path / "model.pt2")
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow.MlflowClient, CREATE, stop)
+        before = _logged(client)
+        assert register(file, *columns_options()).exit_code != 0
+        assert not client.search_registered_models("name LIKE 'new%'")
+        assert _logged(client) == before
+        client.create_registered_model("new")  # somebody's own
+        assert register(file, *columns_options()).exit_code != 0
+        assert client.get_registered_model("new")
+    assert registered(file, *columns_options())["version"] == 1
+
+
+def test_a_version_that_somebody_registers_meanwhile_is_not_removed(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rename = mlflow.MlflowClient.rename_registered_model
+
+    def meanwhile(self: mlflow.MlflowClient, name: str, new_name: str) -> None:
+        if name == "new":
+            self._get_registry_client().create_model_version("new", str(tmp_path))
+        rename(self, name, new_name)
+
+    monkeypatch.setattr(mlflow.MlflowClient, CREATE, fail)
+    monkeypatch.setattr(mlflow.MlflowClient, "rename_registered_model", meanwhile)
+    assert register(small(tmp_path / "model.pt2"), *columns_options()).exit_code == 1
+    [version] = client.search_model_versions("name LIKE 'new%'")
+    assert (version.name, version.source) == ("new", str(tmp_path))
+
+
+def test_a_version_whose_answer_was_lost_is_registered_all_the_same(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create = getattr(mlflow.MlflowClient, CREATE)
+
+    def lost(*arguments: Any, **more: Any) -> None:
+        create(*arguments, **more)
+        fail()
+
+    monkeypatch.setattr(mlflow.MlflowClient, CREATE, lost)
+    assert registered(small(tmp_path / "model.pt2"), *columns_options())["version"] == 1
+    [version] = client.search_model_versions("name = 'new'")
+    assert version.tags[DIGEST]
+
+
+@pytest.mark.parametrize("stop", [fail, interrupt])
 def test_what_was_added_to_a_logged_model_is_taken_away_if_it_is_not_registered(
     home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: Callable[..., None]
 ) -> None:

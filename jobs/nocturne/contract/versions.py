@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import mlflow
+from mlflow.exceptions import MlflowException
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 
 from nocturne.contract.added import added, require_unregistered
 from nocturne.encoding import Encoding
 from nocturne.errors import ModelError
 from nocturne.model.digests import DIGEST, digest_of
+from nocturne.model.registry import versions_of
 from nocturne.model.tracking import equal
 from nocturne.records.drift import Baseline
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
@@ -70,8 +75,55 @@ def digest_logged(model_id: str) -> str:
 def register_files(
     model_id: str, name: str, sha256: str, tags: Mapping[str, str] | None = None
 ) -> ModelVersion:
-    """Register a logged model as it is. The version has its digest from its first moment."""
-    return mlflow.register_model(f"models:/{model_id}", name, tags={**(tags or {}), DIGEST: sha256})
+    """Register a logged model as it is. The version has its digest from its first moment.
+
+    If it fails, no registered model stays that was made for it.
+    """
+    client, uri = mlflow.MlflowClient(), f"models:/{model_id}"
+    was_there, before = _is_there(client, name), {v.version for v in versions_of(client, name)}
+    try:
+        return mlflow.register_model(uri, name, tags={**(tags or {}), DIGEST: sha256})
+    except BaseException as error:
+        made = None
+        with suppress(Exception):  # the error that comes first is the one to be told
+            new = [v for v in versions_of(client, name) if v.version not in before]
+            made = next((v for v in new if v.source == uri), None)
+            if made is None and not was_there:
+                _remove_empty(client, name)
+        if made is None or made.status != "READY" or not isinstance(error, Exception):
+            raise
+        return made  # only the answer was lost, or a tag for MLflow's page
+
+
+def _is_there(client: MlflowClient, name: str) -> bool:
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return True
+
+
+def _remove_empty(client: MlflowClient, name: str) -> None:
+    """Remove a registered model that has nothing; not if somebody registers a version meanwhile.
+
+    MLflow would delete that too: so it gets a name first by which nobody finds it.
+    """
+    if not _is_empty(client, name):
+        return
+    aside = f"{name}-{os.urandom(8).hex()}"
+    client.rename_registered_model(name, aside)
+    if _is_empty(client, aside):
+        client.delete_registered_model(aside)
+    else:
+        client.rename_registered_model(aside, name)
+
+
+def _is_empty(client: MlflowClient, name: str) -> bool:
+    model = client.get_registered_model(name)
+    more = model.tags or model.aliases or model.description
+    return not more and not versions_of(client, name)
 
 
 def require_no_prompt(name: str) -> None:
