@@ -29,14 +29,23 @@ from conftest import ENCODING, Small, sample
 from keys import key_pair
 from nocturne import config
 from nocturne.cli import app
-from nocturne.contract import handed_in, infer_encoding, predict, tensors, use_project
+from nocturne.contract import (
+    handed_in,
+    infer_encoding,
+    log_torch_model,
+    predict,
+    tensors,
+    use_project,
+)
 from nocturne.contract.added import ADDED
 from nocturne.contract.kinds import KINDS
 from nocturne.encoding import ENCODING_FILE, Encoding, OutputSpec
 from nocturne.engine import TorchModel
-from nocturne.model.aliases import changes_of
+from nocturne.errors import Superseded
+from nocturne.model.aliases import changes_of, version_at
 from nocturne.model.artifact import BASELINE_FILE
 from nocturne.model.digests import DIGEST
+from nocturne.model.signatures import SIGNATURE
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.records.drift import Baseline
 from nocturne.store.record_files import read
@@ -508,6 +517,64 @@ def test_what_a_killed_registration_has_added_is_left_out_by_the_next_one(
     spec = Encoding.from_json((folder / ENCODING_FILE).read_bytes())
     assert list(spec.columns) == ["x", "y"]
     assert ADDED not in tags_of(uri)
+
+
+def promote_meanwhile(version: str) -> Callable[..., Baseline]:
+    """Somebody moves the alias while the model scores."""
+    made = handed_in.make_baseline
+
+    def meanwhile(*arguments: Any, **more: Any) -> Baseline:
+        done = CliRunner().invoke(app, ["promote", "new", version, "--why", "better"])
+        assert done.exit_code == 0, done.output
+        return made(*arguments, **more)
+
+    return meanwhile
+
+
+@pytest.mark.parametrize("before", ["1", "nowhere"])
+def test_an_alias_that_somebody_moves_meanwhile_stays_where_it_is(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+) -> None:
+    file = small(tmp_path / "model.pt2")
+    for _ in range(2):
+        assert register(file, *columns_options()).exit_code == 0
+    if before == "1":
+        client.set_registered_model_alias("new", "champion", before)
+    monkeypatch.setattr(handed_in, "make_baseline", promote_meanwhile("2"))
+    result = register(file, *columns_options(), "--alias", "champion", "--sign")
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert "new version 3 is registered, but the alias champion was not moved to it" in said
+    then = "version 1" if before == "1" else "nowhere"
+    assert f"new@champion is version 2 by now, and not {then}" in said
+    assert "nocturne promote new 3 --alias champion" in said
+    assert version_at(client, "new", "champion") == 2
+    assert SIGNATURE in client.get_model_version("new", "3").tags
+
+
+def test_a_training_script_does_not_move_an_alias_that_somebody_has_moved_meanwhile(
+    home: config.Loaded, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_project("t")
+    rows = sample(300, 5)
+
+    def log() -> None:
+        log_torch_model(
+            Small(), ENCODING, rows, name="new", registered_model_name="new", alias="champion"
+        )
+
+    log()
+    client.create_model_version("new", client.get_model_version("new", "1").source)
+    monkeypatch.setattr(handed_in, "make_baseline", promote_meanwhile("2"))
+    with pytest.raises(Superseded, match="new version 3 is registered, but the alias champion was"):
+        log()
+    assert version_at(client, "new", "champion") == 2
+    changes = changes_of(client.get_registered_model("new").tags)
+    assert [change.after for change in changes] == [1, 2]
 
 
 def test_an_onnx_file_is_registered(home: config.Loaded, tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ def register(
         from nocturne.contract.handed_in import log_handed_in, settled
         from nocturne.contract.kinds import open_model
         from nocturne.contract.samples import read_sample
+        from nocturne.contract.versions import alias_before, move_alias
 
+        over = alias_before(name, alias)
         handed = open_model(source, Path(scratch), allow_pickle=allow_pickle)
         sample = read_sample(data.expanduser(), partition)
         spec = settled(
@@ -132,7 +134,7 @@ def register(
             say(f"signed {name} version {logged.version}")
         change = None
         if alias is not None:
-            change = aliases.promote(client, name, alias, logged.version, by or login(), why)
+            change = move_alias(name, alias, logged.version, over, by or login(), why)
             before = change.before or "nowhere"
             say(f"{name}@{alias}: version {change.after}, which was {before} before")
     answer({**_said(logged, handed, sample), "alias": change}, as_json)

@@ -156,7 +156,6 @@ def log_handed_in(
     importance: Mapping[str, float] | None = None,
     segments: Sequence[str] = (),
     registered_model_name: str | None = None,
-    alias: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> LoggedModel:
     """Log a model with its encoding and baseline, compare it with what was handed in, register it.
@@ -206,8 +205,6 @@ def log_handed_in(
                         f"write to {model_id}, or does the artifact store change files?"
                     )
                 version = register_files(model_id, registered_model_name, sha256, tags)
-    if version is not None and alias:
-        mlflow.MlflowClient().set_registered_model_alias(version.name, alias, version.version)
     return LoggedModel(
         model_id=model_id,
         model_uri=uri,

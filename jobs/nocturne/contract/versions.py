@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import mlflow
@@ -13,10 +13,12 @@ from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 
 from nocturne.contract.added import added, require_unregistered
 from nocturne.encoding import Encoding
-from nocturne.errors import ModelError
+from nocturne.errors import ModelError, TerminalError
+from nocturne.host.identity import login
+from nocturne.model.aliases import check_alias, promote, version_at
 from nocturne.model.digests import DIGEST, digest_of
 from nocturne.model.registry import versions_of
-from nocturne.model.tracking import equal
+from nocturne.model.tracking import equal, without_secret
 from nocturne.records.drift import Baseline
 
 if TYPE_CHECKING:
@@ -24,7 +26,17 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
-__all__ = ["digest_logged", "register", "register_files", "require_no_prompt"]
+    from nocturne.records.aliases import AliasChange
+
+__all__ = [
+    "alias_before",
+    "digest_logged",
+    "move_alias",
+    "register",
+    "register_files",
+    "require_no_prompt",
+    "still_to_do",
+]
 
 
 def register(
@@ -40,7 +52,7 @@ def register(
 
     The two are first written to the model's artifact folder, so that ``models:/name/version``
     contains them, and are taken away again if it can't be registered. The version is tagged with
-    the digest of its files from its first moment, and the alias is set last.
+    the digest of its files from its first moment, and the alias is moved last.
 
     Args:
         model: the return value of ``mlflow.<flavor>.log_model``, or a model id (``m-...``).
@@ -48,6 +60,7 @@ def register(
     Raises:
         ModelError: ``model`` is not a logged model; or there is a file to be written to it, and it
             is registered already; or a prompt has the name.
+        Superseded: somebody else has moved the alias meanwhile; the version is registered.
     """
     model_id = model if isinstance(model, str) else getattr(model, "model_id", None)
     model_id = (model_id or "").removeprefix("models:/")
@@ -57,13 +70,63 @@ def register(
             "a model id such as m-0123abcd"
         )
     require_no_prompt(name)
+    over = alias_before(name, alias)
     if encoding is not None or baseline is not None:
         require_unregistered(model_id)
     with added(model_id, encoding, baseline):
         version = register_files(model_id, name, digest_logged(model_id), tags)
     if alias:
-        mlflow.MlflowClient().set_registered_model_alias(name, alias, version.version)
+        move_alias(name, alias, int(version.version), over)
     return version
+
+
+def alias_before(name: str, alias: str | None) -> int:
+    """The version that the alias is at, for ``move_alias``; 0 if it is nowhere, or there is none.
+
+    Raises:
+        ModelError: MLflow takes no such alias.
+    """
+    if not alias:
+        return 0
+    check_alias(alias)
+    return version_at(mlflow.MlflowClient(), name, alias)
+
+
+def move_alias(
+    name: str, alias: str, version: int, over: int, by: str = "", why: str = ""
+) -> AliasChange:
+    """Move the alias to a version that was registered just now.
+
+    Args:
+        over: where it was before all began.
+        by: who; default: the user.
+
+    Raises:
+        Superseded: somebody else has moved it meanwhile.
+        ModelError: it could not be moved.
+    """
+    with still_to_do(
+        f"{name} version {version} is registered, but the alias {alias} was not moved to it",
+        f"Look at `nocturne history {name}`; to move it: nocturne promote {name} {version} "
+        f"--alias {alias}",
+    ):
+        return promote(mlflow.MlflowClient(), name, alias, version, by or login(), why, over)
+
+
+@contextmanager
+def still_to_do(done: str, remedy: str) -> Iterator[None]:
+    """An error within says what is done already, and what to do: not the same once more.
+
+    Raises:
+        TerminalError: whatever it was, since a retry would register another version.
+    """
+    try:
+        yield
+    except Exception as error:
+        kind = type(error) if isinstance(error, TerminalError) else ModelError
+        text = " ".join(without_secret(str(error)).split()).rstrip(".")
+        said = text if isinstance(error, TerminalError) else f"{type(error).__name__}: {text}"
+        raise kind(f"{done}: {said}. {remedy}") from error
 
 
 def digest_logged(model_id: str) -> str:
