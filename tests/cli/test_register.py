@@ -577,6 +577,44 @@ def test_a_training_script_does_not_move_an_alias_that_somebody_has_moved_meanwh
     assert [change.after for change in changes] == [1, 2]
 
 
+def test_a_version_that_can_not_be_signed_any_more_is_said_and_gets_no_alias(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = small(tmp_path / "model.pt2")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow.MlflowClient, "set_model_version_tag", full)
+        result = register(file, *columns_options(), "--sign", "--alias", "champion")
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert "new version 1 is registered, but it is not signed, and no alias was moved: OS" in said
+    assert "To sign it: nocturne sign new 1, then nocturne promote new 1 --alias champion" in said
+    assert not client.get_registered_model("new").aliases
+    for command in (["sign", "new", "1"], ["promote", "new", "1", "--alias", "champion"]):
+        assert CliRunner().invoke(app, command).exit_code == 0
+    check_night(inferred())
+
+
+def test_a_model_with_too_many_files_to_be_signed_is_not_registered(
+    home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    (tmp_path / "many").mkdir()
+    for number in range(600):
+        (tmp_path / "many" / f"{number}").write_text("")
+    client.log_model_artifacts(uri.removeprefix("models:/"), str(tmp_path / "many"), "extra_files")
+    options = ["--feature", "x", "--feature", "y"]
+    said = said_of(client, uri, *options, "--sign", data=data)
+    assert "the model has too many files to be signed" in said
+    assert register(uri, *options, data=data).exit_code == 0
+
+
 def test_an_onnx_file_is_registered(home: config.Loaded, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="not installed: `make e2e` installs it")
     onnx = pytest.importorskip("onnx")

@@ -157,6 +157,7 @@ def log_handed_in(
     segments: Sequence[str] = (),
     registered_model_name: str | None = None,
     tags: Mapping[str, str] | None = None,
+    check: Callable[[Path], None] = lambda folder: None,
 ) -> LoggedModel:
     """Log a model with its encoding and baseline, compare it with what was handed in, register it.
 
@@ -165,6 +166,7 @@ def log_handed_in(
 
     Args:
         allow_pickle: whether the logged model may be code.
+        check: is given the files as they will be registered, and may raise.
 
     Raises:
         InputError: the data do not fit the encoding.
@@ -195,6 +197,7 @@ def log_handed_in(
             segments=segments,
         )
         (folder / BASELINE_FILE).write_text(dump(built), encoding="utf-8")
+        check(folder)
         require_unregistered(model_id)  # by somebody else, while it scored
         version, sha256 = None, ""
         with added(model_id, encoding if handed.own is None else None, built):
