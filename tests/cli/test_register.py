@@ -615,6 +615,16 @@ def test_a_model_with_too_many_files_to_be_signed_is_not_registered(
     assert register(uri, *options, data=data).exit_code == 0
 
 
+def test_a_model_whose_files_can_not_be_uploaded_is_not_kept(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mlflow.MlflowClient, "log_model_artifacts", fail)
+    assert "it is full" in said_of(client, small(tmp_path / "model.pt2"), *columns_options())
+
+
 def test_an_onnx_file_is_registered(home: config.Loaded, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="not installed: `make e2e` installs it")
     onnx = pytest.importorskip("onnx")

@@ -46,21 +46,21 @@ class HandedIn:
         kind: what it is, in words.
         takes: the inputs that it declares itself.
         load: the model as it was handed in, for an encoding whose outputs may still be open.
-        log: logs it under a name, and returns the id of the logged model.
+        log: logs it as a logged model that has been made for it.
         check: compares the tensors that the encoding makes with those that it takes.
         outputs: those that it declares, which need not have a name or a type.
         own: the encoding that it brings; None if one is to be logged with it.
-        is_logged: whether it is a logged model already: ``log`` makes none.
+        logged: the id of the logged model that it is already; "" if one is to be made.
     """
 
     kind: str
     takes: DeclaredInputs
     load: Callable[[Encoding], Model]
-    log: Callable[[Encoding, pa.Table, str], str]
+    log: Callable[[Encoding, pa.Table, mlflow.entities.LoggedModel], object]
     check: Callable[[Encoding, pa.Table], None] = lambda encoding, data: None
     outputs: tuple[OutputSpec, ...] = ()
     own: Encoding | None = None
-    is_logged: bool = False
+    logged: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,12 +176,17 @@ def log_handed_in(
     if registered_model_name:
         require_no_prompt(registered_model_name)
     before = _scores(handed.load(encoding), encoding, data, handed.kind)
-    model_id = handed.log(encoding, data, name)
+    model_id = handed.logged
+    if not model_id:  # before its files, so that it is known if they can't be uploaded
+        made = mlflow.initialize_logged_model(name, params=_params_of_run())
+        model_id = made.model_id
     uri, what = f"models:/{model_id}", f"the model {name!r}, once it was logged,"
     with (
-        _deleted_on_error(None if handed.is_logged else model_id),
+        _deleted_on_error(None if handed.logged else model_id),
         tempfile.TemporaryDirectory() as scratch,
     ):
+        if not handed.logged:
+            handed.log(encoding, data, made)
         folder = fetch_logged(model_id, Path(scratch))
         if handed.own is None:
             (folder / ENCODING_FILE).write_text(encoding.to_json(), encoding="utf-8")
@@ -257,6 +262,12 @@ def _as_a_night_loads(
             stacklevel=4,
         )
     return model, code
+
+
+def _params_of_run() -> dict[str, str]:
+    """What MLflow gives a model that it makes itself."""
+    run = mlflow.active_run()
+    return dict(mlflow.get_run(run.info.run_id).data.params) if run else {}
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def of_logged(uri: str, scratch: Path, allow_pickle: bool = False) -> HandedIn:
 
     declared = signature.declared_outputs
     return HandedIn(
-        what, signature.inputs, load, lambda *_: model_id, check, declared, own, is_logged=True
+        what, signature.inputs, load, lambda *_: None, check, declared, own, logged=model_id
     )
 
 
