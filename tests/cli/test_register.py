@@ -625,6 +625,27 @@ def test_a_model_whose_files_can_not_be_uploaded_is_not_kept(
     assert "it is full" in said_of(client, small(tmp_path / "model.pt2"), *columns_options())
 
 
+def test_of_two_registrations_of_a_logged_model_at_once_one_is_refused(
+    home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both passed the look at whether it is registered; the files can be those of one only."""
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    digest, second = handed_in.digest_logged, list[dict[str, Any]]()
+
+    def meanwhile(model_id: str) -> str:
+        found = digest(model_id)
+        monkeypatch.setattr(handed_in, "digest_logged", digest)
+        second.append(registered(uri, "--feature", "x", "--feature", "y", data=data))
+        return found
+
+    monkeypatch.setattr(handed_in, "digest_logged", meanwhile)
+    first = register(uri, "--feature", "y", "--feature", "x", data=data)
+    assert first.exit_code == 1
+    assert "new version 1 already" in first.stderr
+    assert [found["columns"] for found in second] == [["x", "y"]]
+    assert CliRunner().invoke(app, ["digest", "new", "1"]).exit_code == 0  # it is still that
+
+
 def test_an_onnx_file_is_registered(home: config.Loaded, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="not installed: `make e2e` installs it")
     onnx = pytest.importorskip("onnx")

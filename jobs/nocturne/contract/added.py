@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,17 +27,19 @@ if TYPE_CHECKING:
 __all__ = ["ADDED", "added", "fetch_logged", "require_unregistered"]
 
 ADDED = "nocturne.added"
-"""The tag of a logged model with the names of files that were added, until it is registered."""
+"""The tag of a logged model with the names of files that were added, until it is registered, and
+who does that: the last one that has begun."""
 
 
 @contextmanager
 def added(
     model_id: str, encoding: Encoding | None = None, baseline: Baseline | None = None
-) -> Iterator[None]:
+) -> Iterator[Callable[[], None]]:
     """Add the encoding and the baseline to a logged model's files, for it to be registered within.
 
-    If it is not, its files are again what they were. If this is killed, a tag says which are left;
-    ``fetch_logged`` leaves them out, and the next registration replaces them.
+    Before that, what this yields raises ModelError if another registration of it has begun. If it
+    is not registered, its files are again what they were. If this is killed, a tag says which are
+    left; ``fetch_logged`` leaves them out, and the next registration replaces them.
     """
     files = dict[str, bytes | None]()
     if encoding is not None:
@@ -47,17 +50,28 @@ def added(
     model = client.get_logged_model(model_id)
     left = _left(model)
     if not files and not left:
-        yield
+        yield lambda: None
         return
     before = _contents(model, files.keys() - left)
-    if new := (files.keys() | left) - before.keys():
-        client.set_logged_model_tags(model_id, {ADDED: " ".join(sorted(new))})
+    names = sorted((files.keys() | left) - before.keys())
+    mine = " ".join([os.urandom(8).hex(), *names])
+    client.set_logged_model_tags(model_id, {ADDED: mine})
+
+    def check() -> None:
+        require_unregistered(model_id)
+        if client.get_logged_model(model_id).tags.get(ADDED) != mine:
+            raise ModelError(
+                f"another registration of the logged model {model_id} began meanwhile, and its "
+                "files are that one's now. Wait for it, and log the model once more for another one"
+            )
+
     try:
+        check()
         _write(client, model, dict.fromkeys(left) | files)
-        yield
+        yield check
     except BaseException:
         with suppress(Exception):  # the error that comes first is the one to be told
-            require_unregistered(model_id)  # an answer of the registry may be lost
+            check()  # an answer of the registry may be lost
             _write(client, model, {name: before.get(name) for name in files})
             _forget(client, model_id)
         raise

@@ -205,13 +205,14 @@ def log_handed_in(
         check(folder)
         require_unregistered(model_id)  # by somebody else, while it scored
         version, sha256 = None, ""
-        with added(model_id, encoding if handed.own is None else None, built):
+        with added(model_id, encoding if handed.own is None else None, built) as check_alone:
             if registered_model_name:
                 if (sha256 := digest_logged(model_id)) != tree_digest(folder):
                     raise ModelError(
                         f"{what} has other files now than those that were compared. Does somebody "
                         f"write to {model_id}, or does the artifact store change files?"
                     )
+                check_alone()
                 version = register_files(model_id, registered_model_name, sha256, tags)
     return LoggedModel(
         model_id=model_id,

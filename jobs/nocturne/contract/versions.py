@@ -73,8 +73,10 @@ def register(
     over = alias_before(name, alias)
     if encoding is not None or baseline is not None:
         require_unregistered(model_id)
-    with added(model_id, encoding, baseline):
-        version = register_files(model_id, name, digest_logged(model_id), tags)
+    with added(model_id, encoding, baseline) as check:
+        sha256 = digest_logged(model_id)
+        check()
+        version = register_files(model_id, name, sha256, tags)
     if alias:
         move_alias(name, alias, int(version.version), over)
     return version
