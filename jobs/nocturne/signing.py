@@ -4,8 +4,10 @@ A signature is a Sigstore bundle, as text: the name of the folder and the SHA-25
 signed with a private key (ECDSA on the curves P-256, P-384, P-521). Nothing is asked of a server.
 ``model_signing verify key`` checks it too.
 
-The private key is a file that ``NOCTURNE_SIGNING_KEY`` names; ``NOCTURNE_SIGNING_PASSWORD`` is its
-password, if it has one. Neither is a setting of a YAML.
+The private key is a file that a variable of the environment names, and another one has its
+password; neither is a setting of a YAML. Nights are signed by ``NOCTURNE_SIGNING_KEY`` and
+``NOCTURNE_SIGNING_PASSWORD``. Versions have variables of their own, ``NOCTURNE_MODEL_SIGNING_...``,
+since theirs should be another pair; those of the nights stand in for what is not set.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Collection
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,37 +29,62 @@ from nocturne.errors import ConfigError, choices
 
 __all__ = [
     "KEY",
+    "MODEL_KEY",
+    "PrivateKey",
     "check_key",
     "check_pair",
-    "key_named",
-    "key_of_environment",
+    "key_of_models",
+    "key_of_nights",
     "sign",
     "signature_problem",
 ]
 
 KEY = "NOCTURNE_SIGNING_KEY"
 PASSWORD = "NOCTURNE_SIGNING_PASSWORD"  # noqa: S105 - the name of a variable
+MODEL_KEY = "NOCTURNE_MODEL_SIGNING_KEY"
+MODEL_PASSWORD = "NOCTURNE_MODEL_SIGNING_PASSWORD"  # noqa: S105
 
 
-def key_of_environment() -> Path | None:
-    """The file of the private key; None if none is named."""
+@dataclass(frozen=True)
+class PrivateKey:
+    """The file of a private key, and the variables of which the first that is set has its password.
+
+    A key without a password needs none, whatever they say.
+    """
+
+    path: Path
+    passwords: tuple[str, ...]
+
+    @property
+    def password_in(self) -> str:
+        """The variable with its password; if none is set, the one to set."""
+        return next((name for name in self.passwords if name in os.environ), self.passwords[0])
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def key_of_nights() -> PrivateKey | None:
+    """The private key that manifests are signed with; None if none is named."""
     named = os.environ.get(KEY)
-    return Path(named).expanduser() if named else None
+    return PrivateKey(Path(named).expanduser(), (PASSWORD,)) if named else None
 
 
-def key_named(path: Path | None) -> Path:
-    """The private key in a file; None: that of the environment.
+def key_of_models(path: Path | None = None) -> PrivateKey:
+    """The private key that versions are signed with: in a file; None: that of the environment.
 
     Raises:
         ConfigError: the environment names none.
     """
-    key = path or key_of_environment()
-    if key is None:
-        raise ConfigError(f"there is no key to sign with: say its file with --key, or set {KEY}")
-    return key
+    named = path or os.environ.get(MODEL_KEY) or os.environ.get(KEY)
+    if not named:
+        raise ConfigError(
+            f"there is no key to sign with: say its file with --key, or set {MODEL_KEY} (or {KEY})"
+        )
+    return PrivateKey(Path(named).expanduser(), (MODEL_PASSWORD, PASSWORD))
 
 
-def sign(folder: Path, private_key: Path, *, ignored: Collection[str] = ()) -> str:
+def sign(folder: Path, private_key: PrivateKey, *, ignored: Collection[str] = ()) -> str:
     """The signature of all files in a folder, by its name.
 
     Args:
@@ -65,23 +93,42 @@ def sign(folder: Path, private_key: Path, *, ignored: Collection[str] = ()) -> s
     Raises:
         ConfigError: the key can't be used, or the package is not installed.
     """
-    password = os.environ.get(PASSWORD)
     config = _library("signing").Config().set_hashing_config(_hashing(ignored))
+    password = _password(private_key)
     try:
-        config.use_elliptic_key_signer(
-            private_key=private_key, password=password.encode() if password else None
-        )
+        config.use_elliptic_key_signer(private_key=private_key.path, password=password)
     except Exception as error:
+        hint = ""
+        if password:
+            own, used = private_key.passwords[0], private_key.password_in
+            other = "" if used == own else f" (set {own})"
+            hint = f"{used} has another password{other}, or the file is damaged. "
         raise ConfigError(
-            f"the private key {private_key} can't be used: {_words(error)}. Expected a PEM file of "
-            "an elliptic curve, as `openssl ecparam -name prime256v1 -genkey -noout` makes, and "
-            f"its password, if it has one, in {PASSWORD}",
+            f"the private key {private_key} can't be used: {_words(error)}. {hint}Expected a PEM "
+            "file of an elliptic curve, as `openssl ecparam -name prime256v1 -genkey -noout` makes",
             path=str(private_key),
         ) from None
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "signature")
         config.sign(folder, file)
         return file.read_text(encoding="utf-8")
+
+
+def _password(private_key: PrivateKey) -> bytes | None:
+    """The password of a key; None if it has none, or can't be read, which its use says.
+
+    Raises:
+        ConfigError: it needs one, and there is none.
+    """
+    with suppress(OSError):
+        if b"ENCRYPTED" in private_key.path.read_bytes():  # both forms of PEM say so
+            if password := os.environ.get(private_key.password_in):
+                return password.encode()
+            raise ConfigError(
+                f"the private key {private_key} has a password: set {private_key.password_in}",
+                path=str(private_key),
+            )
+    return None
 
 
 def signature_problem(
@@ -146,13 +193,13 @@ def _differing(folder: Path, resources: list[dict[str, str]], ignored: Collectio
     return ", ".join(f"{choices(names, 6)} {kind}" for kind, names in kinds.items() if names)
 
 
-def check_key(private_key: Path) -> None:
+def check_key(private_key: PrivateKey) -> None:
     """Raises: ConfigError if a private key can't be used."""
     with tempfile.TemporaryDirectory() as folder:
         sign(Path(folder), private_key)
 
 
-def check_pair(private_key: Path, public_key: Path) -> None:
+def check_pair(private_key: PrivateKey, public_key: Path) -> None:
     """Raises: ConfigError if what one signs does not hold for the other."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,13 +29,23 @@ from conftest import ENCODING, Small, sample
 from keys import key_pair
 from nocturne import config
 from nocturne.cli import app
-from nocturne.contract import handed_in, infer_encoding, predict, tensors, use_project
+from nocturne.contract import (
+    handed_in,
+    infer_encoding,
+    log_torch_model,
+    predict,
+    tensors,
+    use_project,
+)
+from nocturne.contract.added import ADDED
 from nocturne.contract.kinds import KINDS
 from nocturne.encoding import ENCODING_FILE, Encoding, OutputSpec
 from nocturne.engine import TorchModel
-from nocturne.model.aliases import changes_of
+from nocturne.errors import Superseded
+from nocturne.model.aliases import changes_of, version_at
 from nocturne.model.artifact import BASELINE_FILE
 from nocturne.model.digests import DIGEST
+from nocturne.model.signatures import SIGNATURE
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.records.drift import Baseline
 from nocturne.store.record_files import read
@@ -332,7 +345,6 @@ def test_the_model_of_a_run_is_registered_where_it_lies(
     assert f"{info.model_id} is new version 1 already" in again.stderr
 
 
-@pytest.mark.long
 def _logged_lines(path: Path) -> tuple[str, Path]:
     """A logged model that needs an encoding, and its training data."""
     use_project("t")
@@ -387,6 +399,251 @@ def test_nothing_is_added_to_a_model_that_somebody_else_registers_meanwhile(
     assert result.exit_code == 1
     assert "other version 1 already" in result.stderr
     assert _files(uri) == before
+
+
+CREATE = "_create_model_version"
+"""What MLflow's ``register_model`` calls once it has created the registered model."""
+
+
+def fail(*_: Any, **__: Any) -> None:
+    raise mlflow.MlflowException("it is full")
+
+
+def interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [fail, interrupt])
+def test_no_empty_registered_model_stays(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Callable[..., None],
+) -> None:
+    file = small(tmp_path / "model.pt2")
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow.MlflowClient, CREATE, stop)
+        before = _logged(client)
+        assert register(file, *columns_options()).exit_code != 0
+        assert not client.search_registered_models("name LIKE 'new%'")
+        assert _logged(client) == before
+        client.create_registered_model("new")  # somebody's own
+        assert register(file, *columns_options()).exit_code != 0
+        assert client.get_registered_model("new")
+    assert registered(file, *columns_options())["version"] == 1
+
+
+def test_a_version_that_somebody_registers_meanwhile_is_not_removed(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rename = mlflow.MlflowClient.rename_registered_model
+
+    def meanwhile(self: mlflow.MlflowClient, name: str, new_name: str) -> None:
+        if name == "new":
+            self._get_registry_client().create_model_version("new", str(tmp_path))
+        rename(self, name, new_name)
+
+    monkeypatch.setattr(mlflow.MlflowClient, CREATE, fail)
+    monkeypatch.setattr(mlflow.MlflowClient, "rename_registered_model", meanwhile)
+    assert register(small(tmp_path / "model.pt2"), *columns_options()).exit_code == 1
+    [version] = client.search_model_versions("name LIKE 'new%'")
+    assert (version.name, version.source) == ("new", str(tmp_path))
+
+
+def test_a_version_whose_answer_was_lost_is_registered_all_the_same(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create = getattr(mlflow.MlflowClient, CREATE)
+
+    def lost(*arguments: Any, **more: Any) -> None:
+        create(*arguments, **more)
+        fail()
+
+    monkeypatch.setattr(mlflow.MlflowClient, CREATE, lost)
+    assert registered(small(tmp_path / "model.pt2"), *columns_options())["version"] == 1
+    [version] = client.search_model_versions("name = 'new'")
+    assert version.tags[DIGEST]
+
+
+@pytest.mark.parametrize("stop", [fail, interrupt])
+def test_what_was_added_to_a_logged_model_is_taken_away_if_it_is_not_registered(
+    home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: Callable[..., None]
+) -> None:
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    before = _files(uri)
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow.MlflowClient, CREATE, stop)
+        assert register(uri, "--feature", "y", "--feature", "x", data=data).exit_code != 0
+    assert _files(uri) == before
+    assert ADDED not in tags_of(uri)
+    found = registered(uri, "--feature", "x", "--feature", "y", data=data)
+    assert found["columns"] == ["x", "y"]
+    assert ADDED not in tags_of(uri)
+
+
+def tags_of(uri: str) -> dict[str, str]:
+    model: dict[str, str] = mlflow.get_logged_model(uri.removeprefix("models:/")).tags
+    return model
+
+
+def test_what_a_killed_registration_has_added_is_left_out_by_the_next_one(
+    home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    before = _files(uri)
+    script = (
+        "import os, signal, mlflow\n"
+        f"mlflow.MlflowClient.{CREATE} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from nocturne.cli import app\n"
+        f"app(['register', {uri!r}, '--name', 'new', '--data', {str(data)!r}, "
+        "'--feature', 'y', '--feature', 'x'])"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert _files(uri) == before | {ENCODING_FILE, BASELINE_FILE}
+    assert not client.search_model_versions("name = 'new'")
+
+    found = registered(uri, "--feature", "x", "--feature", "y", data=data)
+
+    assert (found["columns"], found["version"]) == (["x", "y"], 1)
+    folder = Path(mlflow.artifacts.download_artifacts("models:/new/1", dst_path=str(tmp_path)))
+    spec = Encoding.from_json((folder / ENCODING_FILE).read_bytes())
+    assert list(spec.columns) == ["x", "y"]
+    assert ADDED not in tags_of(uri)
+
+
+def promote_meanwhile(version: str) -> Callable[..., Baseline]:
+    """Somebody moves the alias while the model scores."""
+    made = handed_in.make_baseline
+
+    def meanwhile(*arguments: Any, **more: Any) -> Baseline:
+        done = CliRunner().invoke(app, ["promote", "new", version, "--why", "better"])
+        assert done.exit_code == 0, done.output
+        return made(*arguments, **more)
+
+    return meanwhile
+
+
+@pytest.mark.parametrize("before", ["1", "nowhere"])
+def test_an_alias_that_somebody_moves_meanwhile_stays_where_it_is(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+) -> None:
+    file = small(tmp_path / "model.pt2")
+    for _ in range(2):
+        assert register(file, *columns_options()).exit_code == 0
+    if before == "1":
+        client.set_registered_model_alias("new", "champion", before)
+    monkeypatch.setattr(handed_in, "make_baseline", promote_meanwhile("2"))
+    result = register(file, *columns_options(), "--alias", "champion", "--sign")
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert "new version 3 is registered, but the alias champion was not moved to it" in said
+    then = "version 1" if before == "1" else "nowhere"
+    assert f"new@champion is version 2 by now, and not {then}" in said
+    assert "nocturne promote new 3 --alias champion" in said
+    assert version_at(client, "new", "champion") == 2
+    assert SIGNATURE in client.get_model_version("new", "3").tags
+
+
+def test_a_training_script_does_not_move_an_alias_that_somebody_has_moved_meanwhile(
+    home: config.Loaded, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_project("t")
+    rows = sample(300, 5)
+
+    def log() -> None:
+        log_torch_model(
+            Small(), ENCODING, rows, name="new", registered_model_name="new", alias="champion"
+        )
+
+    log()
+    client.create_model_version("new", client.get_model_version("new", "1").source)
+    monkeypatch.setattr(handed_in, "make_baseline", promote_meanwhile("2"))
+    with pytest.raises(Superseded, match="new version 3 is registered, but the alias champion was"):
+        log()
+    assert version_at(client, "new", "champion") == 2
+    changes = changes_of(client.get_registered_model("new").tags)
+    assert [change.after for change in changes] == [1, 2]
+
+
+def test_a_version_that_can_not_be_signed_any_more_is_said_and_gets_no_alias(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = small(tmp_path / "model.pt2")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow.MlflowClient, "set_model_version_tag", full)
+        result = register(file, *columns_options(), "--sign", "--alias", "champion")
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert "new version 1 is registered, but it is not signed, and no alias was moved: OS" in said
+    assert "To sign it: nocturne sign new 1, then nocturne promote new 1 --alias champion" in said
+    assert not client.get_registered_model("new").aliases
+    for command in (["sign", "new", "1"], ["promote", "new", "1", "--alias", "champion"]):
+        assert CliRunner().invoke(app, command).exit_code == 0
+    check_night(inferred())
+
+
+def test_a_model_with_too_many_files_to_be_signed_is_not_registered(
+    home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    (tmp_path / "many").mkdir()
+    for number in range(600):
+        (tmp_path / "many" / f"{number}").write_text("")
+    client.log_model_artifacts(uri.removeprefix("models:/"), str(tmp_path / "many"), "extra_files")
+    options = ["--feature", "x", "--feature", "y"]
+    said = said_of(client, uri, *options, "--sign", data=data)
+    assert "the model has too many files to be signed" in said
+    assert register(uri, *options, data=data).exit_code == 0
+
+
+def test_a_model_whose_files_can_not_be_uploaded_is_not_kept(
+    home: config.Loaded,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mlflow.MlflowClient, "log_model_artifacts", fail)
+    assert "it is full" in said_of(client, small(tmp_path / "model.pt2"), *columns_options())
+
+
+def test_of_two_registrations_of_a_logged_model_at_once_one_is_refused(
+    home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both passed the look at whether it is registered; the files can be those of one only."""
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    digest, second = handed_in.digest_logged, list[dict[str, Any]]()
+
+    def meanwhile(model_id: str) -> str:
+        found = digest(model_id)
+        monkeypatch.setattr(handed_in, "digest_logged", digest)
+        second.append(registered(uri, "--feature", "x", "--feature", "y", data=data))
+        return found
+
+    monkeypatch.setattr(handed_in, "digest_logged", meanwhile)
+    first = register(uri, "--feature", "y", "--feature", "x", data=data)
+    assert first.exit_code == 1
+    assert "new version 1 already" in first.stderr
+    assert [found["columns"] for found in second] == [["x", "y"]]
+    assert CliRunner().invoke(app, ["digest", "new", "1"]).exit_code == 0  # it is still that
 
 
 def test_an_onnx_file_is_registered(home: config.Loaded, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import yaml
 from model_signing import verifying
 from typer.testing import CliRunner
 
@@ -47,6 +48,13 @@ def sign(version: str, key: Path) -> str:
     assert done.exit_code == 0, done.output
     sha256: str = json.loads(done.stdout.splitlines()[-1])["sha256"]
     return sha256
+
+
+def not_signed(*options: str) -> str:
+    """Why version 1 is not signed."""
+    done = CliRunner().invoke(app, ["sign", "small", "1", *options])
+    assert done.exit_code == 1, done.output
+    return " ".join(done.output.split())
 
 
 def client_of(loaded: config.Loaded) -> mlflow.MlflowClient:
@@ -175,17 +183,36 @@ def test_a_key_with_a_password_and_one_of_the_environment(
     signed: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     private, public = key_pair(tmp_path / "keys", "locked", "sesame")
+    said = not_signed("--key", str(private))
+    assert "locked.pem has a password: set NOCTURNE_MODEL_SIGNING_PASSWORD" in said
     monkeypatch.setenv("NOCTURNE_SIGNING_KEY", str(private))
-    done = CliRunner().invoke(app, ["sign", "small", "1"])
-    assert done.exit_code == 1
-    assert "its password, if it has one, in NOCTURNE_SIGNING_PASSWORD" in " ".join(
-        done.output.split()
-    )
-    monkeypatch.setenv("NOCTURNE_SIGNING_PASSWORD", "sesame")
+    monkeypatch.setenv("NOCTURNE_SIGNING_PASSWORD", "wrong")
+    assert "has another password (set NOCTURNE_MODEL_SIGNING_PASSWORD)" in not_signed()
+    monkeypatch.setenv("NOCTURNE_MODEL_SIGNING_PASSWORD", "too")
+    assert "NOCTURNE_MODEL_SIGNING_PASSWORD has another password" in not_signed()
+    sign("1", signed.home / "keys" / "key.pem")  # it has none
+    monkeypatch.setenv("NOCTURNE_MODEL_SIGNING_PASSWORD", "sesame")
     assert CliRunner().invoke(app, ["sign", "small", "1"]).exit_code == 0
     assert "Key mismatch" in refused(signed)
     public.rename(tmp_path / "keys" / "key.pub.pem")
     assert resolver(signed)().ref.version == 1
+
+
+def test_versions_and_nights_have_two_keys_with_two_passwords(
+    signed: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another pair: one variable can't hold both passwords."""
+    for name, file, password in (("MODEL_", "key", "of versions"), ("", "nights", "of nights")):
+        private, _ = key_pair(tmp_path / "keys", file, password)
+        monkeypatch.setenv(f"NOCTURNE_{name}SIGNING_KEY", str(private))
+        monkeypatch.setenv(f"NOCTURNE_{name}SIGNING_PASSWORD", password)
+    path = signed.home / "conf" / "pipelines" / "p.yaml"
+    tree = yaml.safe_load(path.read_text())
+    tree["output"]["require_signature"] = "keys/nights.pub.pem"
+    path.write_text(yaml.safe_dump(tree))
+    assert CliRunner().invoke(app, ["sign", "small", "1"]).exit_code == 0
+    assert CliRunner().invoke(app, ["score", "p", "--date", DAYS[0]]).exit_code == 0
+    assert CliRunner().invoke(app, ["verify", "p", "--date", DAYS[0]]).exit_code == 0
 
 
 @pytest.mark.parametrize("key", ["missing.pem", "text.pem"])
@@ -198,7 +225,7 @@ def test_a_key_that_can_not_be_used_is_said(signed: config.Loaded, key: str) -> 
     with pytest.raises(ConfigError, match=r"key.pub.pem can't be used: FileNotFoundError"):
         resolver(signed)()
     done = CliRunner().invoke(app, ["sign", "small", "1"])
-    assert "say its file with --key, or set NOCTURNE_SIGNING_KEY" in done.output
+    assert "say its file with --key, or set NOCTURNE_MODEL_SIGNING_KEY" in done.output
 
 
 def test_the_package_that_is_missing_is_said(

@@ -23,7 +23,7 @@ from nocturne.pipeline import prepare
 from nocturne.pipeline.places import Places
 from nocturne.signing import KEY
 from nocturne.store.files import file_digest
-from pipeline.conftest import DAYS, night_of, project, registry, shift
+from pipeline.conftest import DAYS, judgement_of, night_of, project, registry, run_of, shift
 
 __all__ = ["project", "registry"]
 
@@ -150,6 +150,61 @@ def test_rows_of_a_manifest_whose_signature_does_not_hold_are_not_taken_over(
     assert verified(signing).ok
     scores = [pq.read_table(output.file(f.path), partitioning=None) for f in again.outputs]
     assert not any(0.123 in {round(v, 6) for v in t["score"].to_pylist()} for t in scores)
+
+
+def add_rows(loaded: config.Loaded, day: str) -> None:
+    path = loaded.home / "data" / f"ds={day}" / "part-1.parquet"
+    pq.write_table(sample(10, 7, 90_000), path)
+
+
+def forge(path: Path, **fields: object) -> None:
+    path.chmod(0o644)
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_forged_statistics_of_a_published_night_are_not_taken_over(
+    signing: config.Loaded,
+) -> None:
+    """Its files are as they were signed, but not the counts that lie beside them."""
+    run = run_of(signing, night_of(signing, DAY))
+    first, *others = map(Path, map(str, run.result_files()))
+    forge(first, rows_in=5_000, reasons={})
+    add_rows(signing, DAY)
+    planned = prepare(signing, run.plan.partition)
+    assert f"{len(others)} unchanged splits are taken over" in planned.message
+    again = night_of(signing, DAY)
+    assert (again.rows_in, again.rows_published) == (610, 610)
+    assert verified(signing).ok
+
+
+def test_a_night_is_not_judged_by_one_whose_judgement_or_manifest_was_forged(
+    signing: config.Loaded,
+) -> None:
+    first, second = night_of(signing, DAYS[0]), night_of(signing, DAYS[1])
+    names = [f"{m.partition.key}:{m.id}" for m in (first, second)]
+    assert list(judgement_of(signing, night_of(signing, DAYS[2])).drift.history) == names
+    state = Places.of(signing).state.partition(first.partition)
+    forge(Path(str(state.stored(first.judgement))), rows_in=5_000)
+    assert list(judgement_of(signing, night_of(signing, DAYS[3])).drift.history)[:1] == names[1:]
+    state = Places.of(signing).state.partition(second.partition)
+    forge(Path(str(state.manifest_file(second.id))), approved_by="mallory")
+    add_rows(signing, DAYS[2])
+    assert judgement_of(signing, night_of(signing, DAYS[2])).drift.history == ()
+
+
+def test_no_baseline_is_made_of_a_forged_profile(signing: config.Loaded) -> None:
+    first = night_of(signing, DAYS[0])
+    path = signing.home / "conf" / "pipelines" / "p.yaml"
+    tree = yaml.safe_load(path.read_text())
+    tree["drift"]["baseline"] = {"first": DAYS[0], "last": DAYS[0]}
+    path.write_text(yaml.safe_dump(tree))
+    loaded = config.load("p")
+    assert judgement_of(loaded, night_of(loaded, DAYS[1])).drift.baseline
+    profile = Path(str(run_of(loaded, first).profile_file))
+    profile.chmod(0o644)
+    profile.write_text(profile.read_text() + " ")
+    with pytest.raises(StateError, match="profile.json is not what was signed with manifest"):
+        night_of(loaded, DAYS[2])
 
 
 def test_verify_checks_the_signature_of_the_model_too(project: Project, tmp_path: Path) -> None:

@@ -33,6 +33,12 @@ def registry(loaded: config.Loaded) -> MlflowClient:
     return connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
 
 
+def move_in_mlflow(loaded: config.Loaded) -> None:
+    """Version 2 becomes the champion, and nobody records it."""
+    register(loaded)
+    registry(loaded).set_registered_model_alias("small", "champion", "2")
+
+
 def record(loaded: config.Loaded, *changes: tuple[int | None, int | None, str, str | None]) -> None:
     """The history of the alias champion: before, after, when, and since when if it was noticed."""
     client = registry(loaded)
@@ -151,7 +157,7 @@ def test_where_it_can_not_be_known_no_night_is_scored(project: Project) -> None:
 def test_pinned_keeps_the_version_that_scored_the_night(project: Project) -> None:
     loaded = project(**FIXED, spark__master="none[2]")
     night(loaded)
-    register(loaded, alias="champion")
+    move_in_mlflow(loaded)
     assert "already published" in run("score", "p", "--date", FIRST, "--model", "pinned")
     assert versions(loaded) == {FIRST: 1}
     said = run("score", "p", "--date", DAYS[1], "--model", "pinned", code=1)
@@ -180,7 +186,7 @@ def test_as_of_needs_an_alias(project: Project) -> None:
 
 def test_a_backfill_of_the_dag_takes_what_the_yaml_says(project: Project) -> None:
     loaded = project(**FIXED, model__backfill="as_of")
-    register(loaded, alias="champion")
+    move_in_mlflow(loaded)
     record(loaded, (None, 1, "2023-12-01T00:00:00", None), (1, 2, "2024-01-04T00:00:00", None))
 
     def version(*arguments: str) -> int:
@@ -197,7 +203,7 @@ def test_a_backfill_of_the_dag_takes_what_the_yaml_says(project: Project) -> Non
 def test_each_run_notices_what_was_changed_in_mlflow(project: Project) -> None:
     loaded = project(**FIXED)
     night(loaded)
-    register(loaded, alias="champion")
+    move_in_mlflow(loaded)
     night(loaded, DAYS[1])
     night(loaded, DAYS[2])
     found = changes(run("history", "small", "--json"))
@@ -225,7 +231,7 @@ def test_a_registry_that_takes_no_tags_answers_as_of_by_no_guess(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = project(**FIXED)
-    register(loaded, alias="champion")
+    move_in_mlflow(loaded)
     record(loaded, (None, 1, "2023-12-01T00:00:00", None))
     registry(loaded).set_registered_model_alias("small", "champion", "2")
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import json
-import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -15,6 +13,7 @@ import typer
 
 from nocturne import config
 from nocturne.errors import NocturneError, disk_errors
+from nocturne.host.identity import login
 from nocturne.records.partition import Partition
 
 __all__ = [
@@ -94,11 +93,3 @@ def check_keys(loaded: config.Loaded, *keys: str | None) -> None:
     for key in keys:
         if key is not None:
             config.parse(loaded.pipeline.input.partition, key)
-
-
-def login() -> str:
-    """The name of the user who runs this."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the user of a container may have no name
-        return f"uid {os.getuid()}"

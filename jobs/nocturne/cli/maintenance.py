@@ -133,20 +133,21 @@ def sign(
     version: Annotated[int, typer.Argument(min=1, help="Which version.")],
     key: Annotated[
         Optional[Path],
-        typer.Option(help="The private key, PEM; default: the file in NOCTURNE_SIGNING_KEY."),
+        typer.Option(help="The private key, PEM; default: the file in NOCTURNE_MODEL_SIGNING_KEY."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign a version's files, for pipelines with model.require_signature.
 
-    The password of the key, if it has one, is in NOCTURNE_SIGNING_PASSWORD.
+    The password of the key, if it has one, is in NOCTURNE_MODEL_SIGNING_PASSWORD. What is not set
+    is that of the nights, NOCTURNE_SIGNING_KEY and NOCTURNE_SIGNING_PASSWORD.
     """
     from nocturne.model.signatures import sign_version
     from nocturne.operate.aliases import registry
-    from nocturne.signing import key_named
+    from nocturne.signing import key_of_models
 
     with registry() as client:
-        sha256 = sign_version(client, model, version, key_named(key))
+        sha256 = sign_version(client, model, version, key_of_models(key))
     say(f"{model} version {version} is signed: sha256 {sha256}")
     answer({"model": model, "version": version, "sha256": sha256}, as_json)
 

@@ -65,7 +65,7 @@ def register(
         Columns, typer.Option(help="NAME or NAME=sigmoid; repeated, in order.")
     ] = None,
     sign: Annotated[
-        bool, typer.Option("--sign", help="Sign it with the key in NOCTURNE_SIGNING_KEY.")
+        bool, typer.Option("--sign", help="Sign it with the key in NOCTURNE_MODEL_SIGNING_KEY.")
     ] = False,
     partition: Annotated[
         Optional[str], typer.Option(help="Column with the partition; default: its folder.")
@@ -84,12 +84,13 @@ def register(
     what the model that was handed in gives, nothing is registered.
     """
     from nocturne.model import aliases
-    from nocturne.model.signatures import sign_version
+    from nocturne.model.signatures import check_signable, sign_version
     from nocturne.operate.aliases import registry
-    from nocturne.signing import check_key, key_named
+    from nocturne.signing import check_key, key_of_models
 
-    if sign:
-        check_key(key_named(None))
+    key = key_of_models() if sign else None
+    if key is not None:
+        check_key(key)
     if not MODEL_NAME.fullmatch(name):
         raise ConfigError(f"name: got {name!r}, expected one without / and :, which has no . first")
     if alias is not None:
@@ -102,7 +103,9 @@ def register(
         from nocturne.contract.handed_in import log_handed_in, settled
         from nocturne.contract.kinds import open_model
         from nocturne.contract.samples import read_sample
+        from nocturne.contract.versions import alias_before, move_alias, still_to_do
 
+        over = alias_before(name, alias)
         handed = open_model(source, Path(scratch), allow_pickle=allow_pickle)
         sample = read_sample(data.expanduser(), partition)
         spec = settled(
@@ -119,6 +122,7 @@ def register(
             allow_pickle=allow_pickle,
             partitions=sample.partitions,
             registered_model_name=name,
+            check=lambda folder: check_signable(folder, key) if key is not None else None,
         )
         say(
             f"registered {name} version {logged.version}: on {sample.rows.num_rows} rows it "
@@ -127,12 +131,18 @@ def register(
         if logged.code:
             say(f"its pipeline needs model.allow_pickle: true, since it is code: {logged.code}")
         assert logged.version is not None
-        if sign:
-            sign_version(client, name, logged.version, key_named(None))
+        if key is not None:
+            promote = f", then nocturne promote {name} {logged.version} --alias {alias}"
+            with still_to_do(
+                f"{name} version {logged.version} is registered, but it is not signed, and no "
+                "alias was moved",
+                f"To sign it: nocturne sign {name} {logged.version}{promote if alias else ''}",
+            ):
+                sign_version(client, name, logged.version, key)
             say(f"signed {name} version {logged.version}")
         change = None
         if alias is not None:
-            change = aliases.promote(client, name, alias, logged.version, by or login(), why)
+            change = move_alias(name, alias, logged.version, over, by or login(), why)
             before = change.before or "nowhere"
             say(f"{name}@{alias}: version {change.after}, which was {before} before")
     answer({**_said(logged, handed, sample), "alias": change}, as_json)

@@ -10,21 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow
-import mlflow.artifacts
 import pyarrow as pa
 
 from nocturne.codec import dump
+from nocturne.contract.added import added, fetch_logged, require_unregistered
 from nocturne.contract.baseline import baseline as make_baseline
 from nocturne.contract.baseline import predict
 from nocturne.contract.comparing import largest_difference
 from nocturne.contract.encodings import as_scored
-from nocturne.contract.versions import (
-    attach,
-    digest_logged,
-    register_files,
-    require_no_prompt,
-    require_unregistered,
-)
+from nocturne.contract.versions import digest_logged, register_files, require_no_prompt
 from nocturne.encoding import ENCODING_FILE, MODEL_VERSION, Encoding, OutputSpec
 from nocturne.engine import Model, check_outputs, encode, settle_outputs
 from nocturne.engine.refused import refusal_reasons
@@ -52,21 +46,21 @@ class HandedIn:
         kind: what it is, in words.
         takes: the inputs that it declares itself.
         load: the model as it was handed in, for an encoding whose outputs may still be open.
-        log: logs it under a name, and returns the id of the logged model.
+        log: logs it as a logged model that has been made for it.
         check: compares the tensors that the encoding makes with those that it takes.
         outputs: those that it declares, which need not have a name or a type.
         own: the encoding that it brings; None if one is to be logged with it.
-        is_logged: whether it is a logged model already: ``log`` makes none.
+        logged: the id of the logged model that it is already; "" if one is to be made.
     """
 
     kind: str
     takes: DeclaredInputs
     load: Callable[[Encoding], Model]
-    log: Callable[[Encoding, pa.Table, str], str]
+    log: Callable[[Encoding, pa.Table, mlflow.entities.LoggedModel], object]
     check: Callable[[Encoding, pa.Table], None] = lambda encoding, data: None
     outputs: tuple[OutputSpec, ...] = ()
     own: Encoding | None = None
-    is_logged: bool = False
+    logged: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,8 +156,8 @@ def log_handed_in(
     importance: Mapping[str, float] | None = None,
     segments: Sequence[str] = (),
     registered_model_name: str | None = None,
-    alias: str | None = None,
     tags: Mapping[str, str] | None = None,
+    check: Callable[[Path], None] = lambda folder: None,
 ) -> LoggedModel:
     """Log a model with its encoding and baseline, compare it with what was handed in, register it.
 
@@ -172,6 +166,7 @@ def log_handed_in(
 
     Args:
         allow_pickle: whether the logged model may be code.
+        check: is given the files as they will be registered, and may raise.
 
     Raises:
         InputError: the data do not fit the encoding.
@@ -181,13 +176,18 @@ def log_handed_in(
     if registered_model_name:
         require_no_prompt(registered_model_name)
     before = _scores(handed.load(encoding), encoding, data, handed.kind)
-    model_id = handed.log(encoding, data, name)
+    model_id = handed.logged
+    if not model_id:  # before its files, so that it is known if they can't be uploaded
+        made = mlflow.initialize_logged_model(name, params=_params_of_run())
+        model_id = made.model_id
     uri, what = f"models:/{model_id}", f"the model {name!r}, once it was logged,"
     with (
-        _deleted_on_error(None if handed.is_logged else model_id),
+        _deleted_on_error(None if handed.logged else model_id),
         tempfile.TemporaryDirectory() as scratch,
     ):
-        folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
+        if not handed.logged:
+            handed.log(encoding, data, made)
+        folder = fetch_logged(model_id, Path(scratch))
         if handed.own is None:
             (folder / ENCODING_FILE).write_text(encoding.to_json(), encoding="utf-8")
         model, code = _as_a_night_loads(folder, encoding, name, allow_pickle)
@@ -202,19 +202,18 @@ def log_handed_in(
             segments=segments,
         )
         (folder / BASELINE_FILE).write_text(dump(built), encoding="utf-8")
+        check(folder)
         require_unregistered(model_id)  # by somebody else, while it scored
-        # Not before all of it is known: what a model has got stays with it, also if we end here.
-        attach(model_id, encoding if handed.own is None else None, built)
         version, sha256 = None, ""
-        if registered_model_name:
-            if (sha256 := digest_logged(model_id)) != tree_digest(folder):
-                raise ModelError(
-                    f"{what} has other files now than those that were compared. Does somebody "
-                    f"write to {model_id}, or does the artifact store change files?"
-                )
-            version = register_files(model_id, registered_model_name, sha256, tags)
-    if version is not None and alias:
-        mlflow.MlflowClient().set_registered_model_alias(version.name, alias, version.version)
+        with added(model_id, encoding if handed.own is None else None, built) as check_alone:
+            if registered_model_name:
+                if (sha256 := digest_logged(model_id)) != tree_digest(folder):
+                    raise ModelError(
+                        f"{what} has other files now than those that were compared. Does somebody "
+                        f"write to {model_id}, or does the artifact store change files?"
+                    )
+                check_alone()
+                version = register_files(model_id, registered_model_name, sha256, tags)
     return LoggedModel(
         model_id=model_id,
         model_uri=uri,
@@ -264,6 +263,12 @@ def _as_a_night_loads(
             stacklevel=4,
         )
     return model, code
+
+
+def _params_of_run() -> dict[str, str]:
+    """What MLflow gives a model that it makes itself."""
+    run = mlflow.active_run()
+    return dict(mlflow.get_run(run.info.run_id).data.params) if run else {}
 
 
 @contextmanager

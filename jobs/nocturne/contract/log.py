@@ -9,6 +9,7 @@ import torch
 
 from nocturne.contract.handed_in import LoggedModel, log_handed_in
 from nocturne.contract.kinds.module import of_module
+from nocturne.contract.versions import alias_before, move_alias
 from nocturne.encoding import Encoding
 from nocturne.errors import InputError, ModelError
 
@@ -50,6 +51,7 @@ def log_torch_model(
     Raises:
         InputError: the data have no such column, or fewer than two rows.
         ModelError: the module can't be exported, or its outputs do not match the encoding.
+        Superseded: somebody else has moved the alias meanwhile; the version is registered.
     """
     if (alias or tags) and not registered_model_name:
         raise ModelError(
@@ -60,7 +62,8 @@ def log_torch_model(
             f"got {data.num_rows} rows of training data, expected at least 2: the number of rows "
             "stays open in the exported graph only if the example has more than one"
         )
-    return log_handed_in(
+    over = alias_before(registered_model_name or "", alias)
+    logged = log_handed_in(
         of_module(module, pip_requirements),
         encoding,
         data,
@@ -70,6 +73,8 @@ def log_torch_model(
         importance=importance,
         segments=segments,
         registered_model_name=registered_model_name,
-        alias=alias,
         tags=tags,
     )
+    if alias and logged.name and logged.version:
+        move_alias(logged.name, alias, logged.version, over)
+    return logged

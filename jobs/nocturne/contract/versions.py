@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import mlflow
+from mlflow.exceptions import MlflowException
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 
-from nocturne.codec import dump
-from nocturne.encoding import ENCODING_FILE, Encoding
-from nocturne.errors import ModelError, choices
+from nocturne.contract.added import added, require_unregistered
+from nocturne.encoding import Encoding
+from nocturne.errors import ModelError, TerminalError
+from nocturne.host.identity import login
+from nocturne.model.aliases import check_alias, promote, version_at
 from nocturne.model.digests import DIGEST, digest_of
-from nocturne.model.registry import BASELINE_FILE
-from nocturne.model.tracking import equal
+from nocturne.model.registry import versions_of
+from nocturne.model.tracking import equal, without_secret
 from nocturne.records.drift import Baseline
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
+    from nocturne.records.aliases import AliasChange
+
 __all__ = [
-    "attach",
+    "alias_before",
     "digest_logged",
+    "move_alias",
     "register",
     "register_files",
     "require_no_prompt",
-    "require_unregistered",
+    "still_to_do",
 ]
 
 
@@ -44,8 +51,8 @@ def register(
     """Register a logged model of any flavor, with its encoding and baseline.
 
     The two are first written to the model's artifact folder, so that ``models:/name/version``
-    contains them; the version is tagged with the digest of its files from its first moment, and the
-    alias is set last.
+    contains them, and are taken away again if it can't be registered. The version is tagged with
+    the digest of its files from its first moment, and the alias is moved last.
 
     Args:
         model: the return value of ``mlflow.<flavor>.log_model``, or a model id (``m-...``).
@@ -53,6 +60,7 @@ def register(
     Raises:
         ModelError: ``model`` is not a logged model; or there is a file to be written to it, and it
             is registered already; or a prompt has the name.
+        Superseded: somebody else has moved the alias meanwhile; the version is registered.
     """
     model_id = model if isinstance(model, str) else getattr(model, "model_id", None)
     model_id = (model_id or "").removeprefix("models:/")
@@ -62,13 +70,65 @@ def register(
             "a model id such as m-0123abcd"
         )
     require_no_prompt(name)
+    over = alias_before(name, alias)
     if encoding is not None or baseline is not None:
         require_unregistered(model_id)
-    attach(model_id, encoding, baseline)
-    version = register_files(model_id, name, digest_logged(model_id), tags)
+    with added(model_id, encoding, baseline) as check:
+        sha256 = digest_logged(model_id)
+        check()
+        version = register_files(model_id, name, sha256, tags)
     if alias:
-        mlflow.MlflowClient().set_registered_model_alias(name, alias, version.version)
+        move_alias(name, alias, int(version.version), over)
     return version
+
+
+def alias_before(name: str, alias: str | None) -> int:
+    """The version that the alias is at, for ``move_alias``; 0 if it is nowhere, or there is none.
+
+    Raises:
+        ModelError: MLflow takes no such alias.
+    """
+    if not alias:
+        return 0
+    check_alias(alias)
+    return version_at(mlflow.MlflowClient(), name, alias)
+
+
+def move_alias(
+    name: str, alias: str, version: int, over: int, by: str = "", why: str = ""
+) -> AliasChange:
+    """Move the alias to a version that was registered just now.
+
+    Args:
+        over: where it was before all began.
+        by: who; default: the user.
+
+    Raises:
+        Superseded: somebody else has moved it meanwhile.
+        ModelError: it could not be moved.
+    """
+    with still_to_do(
+        f"{name} version {version} is registered, but the alias {alias} was not moved to it",
+        f"Look at `nocturne history {name}`; to move it: nocturne promote {name} {version} "
+        f"--alias {alias}",
+    ):
+        return promote(mlflow.MlflowClient(), name, alias, version, by or login(), why, over)
+
+
+@contextmanager
+def still_to_do(done: str, remedy: str) -> Iterator[None]:
+    """An error within says what is done already, and what to do: not the same once more.
+
+    Raises:
+        TerminalError: whatever it was, since a retry would register another version.
+    """
+    try:
+        yield
+    except Exception as error:
+        kind = type(error) if isinstance(error, TerminalError) else ModelError
+        text = " ".join(without_secret(str(error)).split()).rstrip(".")
+        said = text if isinstance(error, TerminalError) else f"{type(error).__name__}: {text}"
+        raise kind(f"{done}: {said}. {remedy}") from error
 
 
 def digest_logged(model_id: str) -> str:
@@ -80,28 +140,55 @@ def digest_logged(model_id: str) -> str:
 def register_files(
     model_id: str, name: str, sha256: str, tags: Mapping[str, str] | None = None
 ) -> ModelVersion:
-    """Register a logged model as it is. The version has its digest from its first moment."""
-    return mlflow.register_model(f"models:/{model_id}", name, tags={**(tags or {}), DIGEST: sha256})
+    """Register a logged model as it is. The version has its digest from its first moment.
 
-
-def attach(
-    model_id: str, encoding: Encoding | None = None, baseline: Baseline | None = None
-) -> None:
-    """Write the encoding and the baseline to the logged model's artifact folder.
-
-    The versions that are registered from it change with it: see ``require_unregistered``.
+    If it fails, no registered model stays that was made for it.
     """
-    files = {}
-    if encoding is not None:
-        files[ENCODING_FILE] = encoding.to_json()
-    if baseline is not None:
-        files[BASELINE_FILE] = dump(baseline)
-    if not files:
+    client, uri = mlflow.MlflowClient(), f"models:/{model_id}"
+    was_there, before = _is_there(client, name), {v.version for v in versions_of(client, name)}
+    try:
+        return mlflow.register_model(uri, name, tags={**(tags or {}), DIGEST: sha256})
+    except BaseException as error:
+        made = None
+        with suppress(Exception):  # the error that comes first is the one to be told
+            new = [v for v in versions_of(client, name) if v.version not in before]
+            made = next((v for v in new if v.source == uri), None)
+            if made is None and not was_there:
+                _remove_empty(client, name)
+        if made is None or made.status != "READY" or not isinstance(error, Exception):
+            raise
+        return made  # only the answer was lost, or a tag for MLflow's page
+
+
+def _is_there(client: MlflowClient, name: str) -> bool:
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return True
+
+
+def _remove_empty(client: MlflowClient, name: str) -> None:
+    """Remove a registered model that has nothing; not if somebody registers a version meanwhile.
+
+    MLflow would delete that too: so it gets a name first by which nobody finds it.
+    """
+    if not _is_empty(client, name):
         return
-    with tempfile.TemporaryDirectory() as folder:
-        for file, text in files.items():
-            Path(folder, file).write_text(text, encoding="utf-8")
-        mlflow.MlflowClient().log_model_artifacts(model_id, folder)
+    aside = f"{name}-{os.urandom(8).hex()}"
+    client.rename_registered_model(name, aside)
+    if _is_empty(client, aside):
+        client.delete_registered_model(aside)
+    else:
+        client.rename_registered_model(aside, name)
+
+
+def _is_empty(client: MlflowClient, name: str) -> bool:
+    model = client.get_registered_model(name)
+    more = model.tags or model.aliases or model.description
+    return not more and not versions_of(client, name)
 
 
 def require_no_prompt(name: str) -> None:
@@ -117,14 +204,4 @@ def require_no_prompt(name: str) -> None:
         raise ModelError(
             f"{name!r} is the name of a prompt in the registry, and MLflow finds no model of that "
             "name; register the model under another one, or delete the prompt"
-        )
-
-
-def require_unregistered(model_id: str) -> None:
-    """Raises: ModelError if a version has been registered from this logged model."""
-    found = mlflow.MlflowClient().search_model_versions(equal("source_path", f"models:/{model_id}"))
-    if versions := [f"{v.name} version {v.version}" for v in found]:
-        raise ModelError(
-            f"the logged model {model_id} is {choices(versions)} already, and files that are added "
-            "to it would change that version too; log the model once more, and register that"
         )

@@ -1,13 +1,15 @@
-"""Identifies the installed Nocturne: two installations of a version may differ in their code."""
+"""Who runs what: the user, and the installed Nocturne, whose code may differ within a version."""
 
 from __future__ import annotations
 
+import getpass
 import hashlib
+import os
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["AIRFLOW_CODE", "AIRFLOW_PAGE", "ASKED_BY", "code"]
+__all__ = ["AIRFLOW_CODE", "AIRFLOW_PAGE", "ASKED_BY", "code", "login"]
 
 AIRFLOW_CODE = "nocturne in airflow"
 """The key of the ``code()`` on Airflow's side in the versions that it reports."""
@@ -15,6 +17,14 @@ ASKED_BY = "asked by"
 """The key of who triggered the run, in what Airflow reports."""
 AIRFLOW_PAGE = "page"
 """The key of the URL of the night's page in Airflow, in what Airflow reports; it is no version."""
+
+
+def login() -> str:
+    """The name of the user who runs this."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the user of a container may have no name
+        return f"uid {os.getuid()}"
 
 
 @cache

@@ -27,7 +27,16 @@ from nocturne.records.aliases import AliasChange
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Point", "changes_of", "check_alias", "demote", "known_version", "notice", "promote"]
+__all__ = [
+    "Point",
+    "changes_of",
+    "check_alias",
+    "demote",
+    "known_version",
+    "notice",
+    "promote",
+    "version_at",
+]
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +85,7 @@ def promote(
     """Move the alias to a version.
 
     Args:
-        over: the version from which it is moved; None: whichever it is at.
+        over: the version from which it is moved, 0 if from nowhere; None: whichever it is at.
 
     Raises:
         ModelError: there is no such version, or the alias is there already.
@@ -84,13 +93,26 @@ def promote(
     """
     check_alias(alias)
     before = _version(client.get_registered_model(name), alias)
-    if over is not None and before != over:
-        raise Superseded(f"{name}@{alias} is version {before} by now, and not {over}")
+    if over is not None and (before or 0) != over:
+        now, then = (f"version {v}" if v else "nowhere" for v in (before, over))
+        raise Superseded(f"{name}@{alias} is {now} by now, and not {then}")
     there = {int(v.version): v.status for v in versions_of(client, name)}
     if there.get(version) != "READY":
         known = choices(map(str, sorted(v for v, status in there.items() if status == "READY")))
         raise ModelError(f"model {name!r} has no version {version} that is ready: it has {known}")
     return _moved(client, name, alias, (before, version), "promoted", by, why)
+
+
+def version_at(client: MlflowClient, name: str, alias: str) -> int:
+    """The version that the alias is at; 0 if it is nowhere, or there is no such model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _version(client.get_registered_model(name), alias) or 0
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return 0
 
 
 def demote(client: MlflowClient, name: str, alias: str, by: str, why: str = "") -> AliasChange:

@@ -24,7 +24,7 @@ __all__ = ["BASELINE_FILE", "REGISTRATION", "code_in", "is_pt2", "mlmodel", "req
 
 BASELINE_FILE = "baseline.json"
 REGISTRATION = "registered_model_meta"
-"""MLflow adds this file on download; it does not belong to the model's content."""
+"""MLflow writes this file at the top of each download; it is not part of the model's content."""
 _ENVIRONMENT = (
     "MLmodel",
     "conda.yaml",
@@ -179,6 +179,8 @@ def _pyfunc(
         # The model names other files in its folder for large tensors; they are mapped as numbers.
         content = (folder / name).read_bytes()
         data |= {p.name for p in folder.iterdir() if p.is_file() and p.name.encode() in content}
+        if REGISTRATION in data:  # in no digest, so it must not be read as weights
+            return set(), {name: f"it names {REGISTRATION}, which MLflow writes, as its data"}
     return data, {}
 
 

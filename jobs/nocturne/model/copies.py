@@ -180,9 +180,13 @@ def check_copy(ref: ModelRef) -> None:
 
 
 def tree_digest(folder: Path) -> str:
-    """sha256 over the names and the bytes of a model's files, in hex."""
+    """sha256 over the names and the bytes of a model's files, in hex.
+
+    Without the file that MLflow writes at the top of each download: one of its name in a subfolder
+    is the model's own.
+    """
     return digest([(p.relative_to(folder).as_posix(), file_digest(p)) for p in _files(folder)])
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != REGISTRATION)
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / REGISTRATION)

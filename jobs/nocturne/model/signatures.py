@@ -15,21 +15,47 @@ from nocturne.errors import ModelError
 from nocturne.model.artifact import REGISTRATION, require_plain_files
 from nocturne.model.copies import tree_digest
 from nocturne.model.digests import check_digest
+from nocturne.signing import PrivateKey
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["SIGNATURE", "check_signature", "sign_version"]
+__all__ = ["SIGNATURE", "check_signable", "check_signature", "sign_version"]
 
 SIGNATURE = "nocturne.signature"
 
 
-def sign_version(client: MlflowClient, name: str, version: int, private_key: Path) -> str:
+_LONGEST = 100_000
+"""The most characters of a version's tag in MLflow. Each file takes some 150."""
+
+
+def check_signable(folder: Path, private_key: PrivateKey) -> None:
+    """Sign the files of a model, before there is a version of them that would stay unsigned.
+
+    Raises:
+        ModelError: they are too many.
+        ConfigError: the key can't be used, or model-signing is not installed.
+    """
+    _signed(folder, private_key, "the model")
+
+
+def _signed(folder: Path, private_key: PrivateKey, what: str) -> str:
+    signature = signing.sign(folder, private_key, ignored=[REGISTRATION])
+    if len(signature) > _LONGEST:
+        raise ModelError(
+            f"{what} has too many files to be signed: MLflow keeps the signature as a tag of "
+            f"{_LONGEST} characters, and it has {len(signature)}. Log it with fewer files, such as "
+            "an archive of those beside it"
+        )
+    return signature
+
+
+def sign_version(client: MlflowClient, name: str, version: int, private_key: PrivateKey) -> str:
     """Sign the files of a version, which are downloaded; returns their digest.
 
     Raises:
-        ModelError: they are not those that its digest says.
+        ModelError: they are not those that its digest says, or too many.
         ConfigError: the key can't be used, or model-signing is not installed.
     """
     import mlflow.artifacts
@@ -47,7 +73,7 @@ def sign_version(client: MlflowClient, name: str, version: int, private_key: Pat
         require_plain_files(folder, what)
         sha256 = tree_digest(folder)
         check_digest(registered, sha256, required=False)
-        signature = signing.sign(folder, private_key, ignored=[REGISTRATION])
+        signature = _signed(folder, private_key, what)
     client.set_model_version_tag(name, str(version), SIGNATURE, signature)
     return sha256
 

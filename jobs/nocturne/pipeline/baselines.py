@@ -14,6 +14,7 @@ from nocturne.model.copies import fetch_model
 from nocturne.pipeline.nights import PublishedNights, night_in_force
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import settings_of
+from nocturne.pipeline.signer import as_signed, profile_of
 from nocturne.records.drift import Baseline
 from nocturne.records.manifest import PublishedNight
 from nocturne.store.run import Run
@@ -54,7 +55,7 @@ def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str, list[Pu
 
 def _nights_compared_before(run: Run, loaded: Loaded) -> list[PublishedNight]:
     """The nights that the published night was compared with; none if the setting has changed."""
-    published = night_in_force(table.table_of(run))
+    published = as_signed(loaded, run.state, night_in_force(table.table_of(run)))
     if published is None or published.manifest.model.sha256 != run.plan.model.sha256:
         return []
     names = published.judgement.drift.baseline
@@ -63,13 +64,13 @@ def _nights_compared_before(run: Run, loaded: Loaded) -> list[PublishedNight]:
     settings = settings_of(Run.at(run.state, published.manifest.run_key))
     if settings.drift.baseline != loaded.pipeline.drift.baseline:
         return []
-    nights = PublishedNights(loaded)
+    nights = PublishedNights(loaded, as_signed=True)
     return [night for name in names if (night := nights.by_name(name))]
 
 
 def _chosen(run: Run, loaded: Loaded, setting: Span | Weeks) -> list[PublishedNight]:
     """The nights that ``drift.baseline`` selects, as far as they are published; oldest first."""
-    own, nights = run.plan.partition.key, PublishedNights(loaded)
+    own, nights = run.plan.partition.key, PublishedNights(loaded, as_signed=True)
     if isinstance(setting, Span):
         return [
             night
@@ -92,7 +93,7 @@ def baseline_of_nights(loaded: Loaded, nights: Sequence[PublishedNight]) -> Base
     """The baseline of published nights, made of their stored profiles.
 
     Raises:
-        StateError: there is no night, or a profile is gone.
+        StateError: there is no night, or a profile is gone, or is not what was signed.
         ModelError: the nights were counted around different centres.
     """
     if not nights:
@@ -104,7 +105,7 @@ def baseline_of_nights(loaded: Loaded, nights: Sequence[PublishedNight]) -> Base
     profiles, outputs = {}, dict[str, None]()
     for night in nights:
         state = pipeline_state.partition(night.manifest.partition)
-        profiles[night.key] = state.run(night.manifest.run_key).profile
+        profiles[night.key] = profile_of(loaded, state, night.manifest)
         outputs |= dict.fromkeys(night.manifest.score_summary)
     known = {name for profile in profiles.values() for name in profile.columns}
     return drift.build_baseline(profiles, [name for name in outputs if name in known])

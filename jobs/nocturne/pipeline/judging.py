@@ -12,6 +12,7 @@ from nocturne.pipeline.checks import check
 from nocturne.pipeline.nights import PublishedNights, night_in_force
 from nocturne.pipeline.rules import Evidence, findings_of
 from nocturne.pipeline.runs import scored_keys
+from nocturne.pipeline.signer import as_signed
 from nocturne.pipeline.volume import HISTORY, volume_of
 from nocturne.quality.duplicates import Duplicates, check_size, duplicates
 from nocturne.records.drift import Baseline, FeatureDrift
@@ -70,10 +71,10 @@ def judge(
         quality = check(run, loaded, own)
         duplicate_rows = duplicates_of(run, results) if run.plan.unique_keys else None
     with own("drift"):
-        nights = PublishedNights(loaded)
+        nights = PublishedNights(loaded, as_signed=True)
         earlier = nights.all(before=run.plan.partition.key, last=HISTORY)
         baseline, description, baseline_nights = baseline_of(run, loaded)
-        in_force = night_in_force(table.table_of(run))
+        in_force = as_signed(loaded, run.state, night_in_force(table.table_of(run)))
         history = drift.calibration_history(nights, earlier, in_force, run.plan.model.sha256)
         settings = loaded.pipeline.drift
         drifted = drift.judge(

@@ -8,6 +8,7 @@ from nocturne import config, table
 from nocturne.config import Loaded, from_path
 from nocturne.errors import NocturneError, RetryableError, StateError, StoreRefused
 from nocturne.pipeline.places import Places
+from nocturne.pipeline.signer import as_signed
 from nocturne.records.manifest import Manifest, PublishedNight
 from nocturne.records.partition import Partition
 from nocturne.store.partition_state import PartitionState
@@ -19,10 +20,16 @@ log = logging.getLogger(__name__)
 
 
 class PublishedNights:
-    """The published nights of a pipeline; implements ``nocturne.drift.history.Nights``."""
+    """The published nights of a pipeline; implements ``nocturne.drift.history.Nights``.
 
-    def __init__(self, loaded: Loaded) -> None:
+    Args:
+        as_signed: leave out nights that are not as ``output.require_signature`` says: what is
+            judged by them gets a signature.
+    """
+
+    def __init__(self, loaded: Loaded, *, as_signed: bool = False) -> None:
         self._loaded, self._places = loaded, Places.of(loaded)
+        self._as_signed = as_signed
         self._names = loaded.pipeline.input.partition
 
     def partitions(self, whole: str | None = None) -> list[Partition]:
@@ -66,7 +73,8 @@ class PublishedNights:
             RetryableError, StoreRefused: a store, or a catalog, does not answer, or refuses.
         """
         try:
-            return night_in_force(self._places.output(config.partition(self._names, key)))
+            output = self._places.output(config.partition(self._names, key))
+            return self._checked(output.state, night_in_force(output))
         except (RetryableError, StoreRefused):
             raise
         except NocturneError:
@@ -94,11 +102,16 @@ class PublishedNights:
         state = self._places.state.partition(config.partition(self._names, key))
         try:
             manifest = state.manifest(id_)
-            return PublishedNight(manifest, state.judgement(manifest))
+            return self._checked(state, PublishedNight(manifest, state.judgement(manifest)))
         except (RetryableError, StoreRefused):
             raise
         except NocturneError:
             return None
+
+    def _checked(
+        self, state: PartitionState, night: PublishedNight | None
+    ) -> PublishedNight | None:
+        return as_signed(self._loaded, state, night) if self._as_signed else night
 
     def is_accepted(self, manifest: Manifest) -> bool:
         """Whether a person has accepted the drift of a published night."""

@@ -411,7 +411,9 @@ def _write(loaded: Loaded, run: Run, output: TablePartition, current: Manifest |
     # What is taken over from a manifest is signed with the new one, so it must have been signed.
     if current is None or manifest_problem(loaded, output.state, current):
         return 0
-    return table.reuse(run, output, current)
+    return table.reuse(
+        run, output, current, bound=loaded.pipeline.output.require_signature is not None
+    )
 
 
 def _schema(run_plan: RunPlan, seen: Seen) -> pa.Schema | None:

@@ -30,6 +30,7 @@ from nocturne.records.arms import Served
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Decision, Judgement, Manifest
 from nocturne.records.result import SplitResult
+from nocturne.store.files import file_digest
 from nocturne.store.partition_state import manifest_id, now
 from nocturne.store.record_files import find, read, write
 from nocturne.store.run import Run
@@ -183,6 +184,7 @@ def _commit(run: Run, output: TablePartition, keep: int) -> Manifest:
             seconds=judgement.seconds | {"publish": round(time.perf_counter() - started, 3)},
             precision_error=_precision_error(results),
             output_version=plan.output_version,
+            profile_sha256=file_digest(run.profile_file),
         )
 
     return table.commit(run, output, results, manifest, keep)

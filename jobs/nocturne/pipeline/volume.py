@@ -51,7 +51,7 @@ def _history(
     before = in_force.judgement.volume if in_force is not None else None
     if before is not None and before.reference:
         return before.history, before.accepted
-    nights, key = PublishedNights(loaded), plan.partition.key
+    nights, key = PublishedNights(loaded, as_signed=True), plan.partition.key
     if hour := key[10:]:  # of its own hour there are only two or three among the last 60
         earlier = nights.all(before=key, last=HISTORY, hour=hour)
     return drift.ordinary_rows(nights, earlier)

@@ -137,13 +137,18 @@ class Logged(Stored):
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A published file; ``path`` is relative to the partition."""
+    """A published file; ``path`` is relative to the partition.
+
+    ``result``: the SHA-256 of the record with its split's counts and statistics, which later nights
+    may take over; "" if there is none.
+    """
 
     path: str
     sha256: str
     size: int
     rows: int
     split: str
+    result: str = ""
 
 
 @dataclass(frozen=True)
@@ -212,7 +217,8 @@ class Manifest(Stored):
     its files; "files": they have the rows of the manifest that it replaces, "rows": they may have
     others, which ``approved_by`` took as they are. The ``content_key`` is then "", or says which
     rows they were if their files were written anew since. ``arms``: how its keys were shared with a
-    canary, or between the models of a split. ``signature``: over all the rest, by who published it
+    canary, or between the models of a split. ``profile_sha256``: of the file with its statistics,
+    which may become a baseline. ``signature``: over all the rest, by who published it
     (``nocturne.table.signatures``).
     """
 
@@ -251,6 +257,7 @@ class Manifest(Stored):
     adopted: Literal["", "files", "rows"] = ""
     input_version: str = ""
     arms: Served | None = None
+    profile_sha256: str = ""
     signature: str = ""
 
     @property

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from nocturne.errors import NocturneError, RetryableError, StateError, Superseded, Unsettled
 from nocturne.objects import Location, ObjectPath, size_of
 from nocturne.objects.reading import native
+from nocturne.objects.together import together
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
@@ -62,9 +63,15 @@ def is_intact(table: TablePartition, manifest: Manifest) -> bool:
 def staged(run: Run, results: list[SplitResult]) -> tuple[list[OutputFile], list[OutputFile]]:
     """The output and quarantine files, with the names under which they will be published."""
     outputs, quarantine = [], []
+    records = dict[int, str]()
+    if not run.plan.is_whole:  # those of a query are never taken over
+        hashes = together(file_digest, map(run.result_file, run.plan.splits))
+        records = {
+            split.index: sha256 for split, sha256 in zip(run.plan.splits, hashes, strict=True)
+        }
     for r in results:
-        name = file_name(r.index, run.plan.run_key)
-        outputs.append(OutputFile(name, r.sha256, r.size, r.rows_out, r.key))
+        name, record = file_name(r.index, run.plan.run_key), records.get(r.index, "")
+        outputs.append(OutputFile(name, r.sha256, r.size, r.rows_out, r.key, record))
         if r.quarantine_file:
             path = run.attempt(r.quarantine_file)
             size = size_of(path)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import replace
 from pathlib import Path
 
+from nocturne.codec import load
 from nocturne.errors import InputChanged, StateError
 from nocturne.objects import Location, ObjectPath
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
 from nocturne.store.files import fetch, place
-from nocturne.store.record_files import read, write
+from nocturne.store.record_files import content, write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition, has_bytes
 
 __all__ = ["reuse"]
 
+log = logging.getLogger(__name__)
 
-def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
+
+def reuse(run: Run, table: TablePartition, current: Manifest, *, bound: bool = False) -> int:
     """Link published files with the same split keys into the run; returns the number of splits.
 
-    A split is scored again if its file no longer has the bytes of the manifest, or if its result
-    is damaged.
+    A split is scored again if its file or its result no longer has the bytes of the manifest.
+
+    Args:
+        bound: the manifest has to name the bytes of its result, as one that is signed has to.
     """
     published = {file.split: file for file in current.outputs}
     quarantined = {file.split: file for file in current.quarantine}
@@ -35,11 +42,8 @@ def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
         target = run.result_file(split)
         if file is None or earlier_result is None or target in there:
             continue
-        try:
-            old = read(SplitResult, earlier_result)
-        except StateError:  # damaged: its split is scored again
-            continue
-        if old.key != split.key:
+        old = _result(earlier_result, file, bound)
+        if old is None or old.key != split.key:
             continue
         name = f"{split.index:05d}-{split.key[:16]}-reused.parquet"
         if not _link(table.file(file.path), run.attempt(name), file):
@@ -62,6 +66,18 @@ def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
         write(target, new, exclusive=True)
         reused += 1
     return reused
+
+
+def _result(path: Location, file: OutputFile, bound: bool) -> SplitResult | None:
+    """The counts and statistics of a split; None if they are damaged, or not those published."""
+    try:
+        text = content(path)
+        if (file.result or bound) and hashlib.sha256(text).hexdigest() != file.result:
+            log.warning("%s is not what was published; its split is scored again", path)
+            return None
+        return load(SplitResult, text, str(path))
+    except (OSError, StateError):
+        return None
 
 
 def _link(source: Location, target: Location, expected: OutputFile) -> bool:

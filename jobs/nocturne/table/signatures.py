@@ -30,7 +30,7 @@ def signed(manifest: Manifest) -> Manifest:
     Raises:
         ConfigError: the key can't be used, or model-signing is not installed.
     """
-    key = signing.key_of_environment()
+    key = signing.key_of_nights()
     if key is None:
         return replace(manifest, signature="")
     with tempfile.TemporaryDirectory() as scratch:

@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 
 import mlflow
-import mlflow.artifacts
 import pyarrow as pa
 
+from nocturne.contract.added import fetch_logged, require_unregistered
 from nocturne.contract.encodings import tensors
 from nocturne.contract.handed_in import HandedIn
 from nocturne.contract.kinds.shapes import check_shapes
-from nocturne.contract.versions import require_unregistered
 from nocturne.encoding import ENCODING_FILE, Encoding
 from nocturne.engine import Model
 from nocturne.errors import ModelError, NocturneError, choices
@@ -47,8 +46,7 @@ def of_logged(uri: str, scratch: Path, allow_pickle: bool = False) -> HandedIn:
     model_id = _id_of(uri)
     require_unregistered(model_id)
     what = f"the model {uri}"
-    local = mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(scratch))
-    folder = Path(local)
+    folder = fetch_logged(model_id, scratch)
     require_plain_files(folder, what)
     backend = backend_of(folder, what, allow_pickle)
     signature = signature_in(folder, what)
@@ -76,7 +74,7 @@ def of_logged(uri: str, scratch: Path, allow_pickle: bool = False) -> HandedIn:
 
     declared = signature.declared_outputs
     return HandedIn(
-        what, signature.inputs, load, lambda *_: model_id, check, declared, own, is_logged=True
+        what, signature.inputs, load, lambda *_: None, check, declared, own, logged=model_id
     )
 
 

@@ -13,6 +13,7 @@ import mlflow.pytorch
 import numpy as np
 import pyarrow as pa
 import torch
+from mlflow.entities import LoggedModel
 from numpy.typing import NDArray
 
 from nocturne.contract.handed_in import HandedIn
@@ -35,18 +36,18 @@ def of_module(
     """A torch module, in evaluation mode and on the CPU; ``module`` itself is not changed."""
     frozen = copy.deepcopy(module).cpu().eval()
 
-    def log(encoding: Encoding, data: pa.Table, name: str) -> str:
+    def log(encoding: Encoding, data: pa.Table, model: LoggedModel) -> None:
         example = example_of(encoding, data)
         with _export_errors(kind, encoding, example):
-            info = mlflow.pytorch.log_model(
+            mlflow.pytorch.log_model(
                 frozen,
-                name=name,
+                name=model.name,
+                model_id=model.model_id,
                 signature=signature_of_tensors(encoding, example),
                 input_example=tuple(example),
                 serialization_format="pt2",
                 pip_requirements=list(requirements or packages()),
             )
-        return str(info.model_id)
 
     return HandedIn(kind, _TAKES, lambda encoding: TorchModel(frozen), log)
 
@@ -80,7 +81,7 @@ def of_torchscript(path: Path) -> HandedIn:
     load: Callable[..., Any] = torch.jit.load
     script = _loaded(path, lambda: load(path, map_location="cpu"), "Save it again").eval()
 
-    def log(encoding: Encoding, data: pa.Table, name: str) -> str:
+    def log(encoding: Encoding, data: pa.Table, model: LoggedModel) -> None:
         from torch._export.converter import TS2EPConverter  # torch.export.export says to use it
 
         example = example_of(encoding, data)
@@ -89,7 +90,7 @@ def of_torchscript(path: Path) -> HandedIn:
             with _export_errors(kind, encoding, example):
                 arguments = tuple(torch.from_numpy(np.array(array)) for array in example)
                 torch.export.save(TS2EPConverter(script, arguments).convert(), exported)
-            return log_file(exported, encoding, data, name)
+            log_file(exported, encoding, data, model)
 
     return HandedIn(kind, _TAKES, lambda encoding: TorchModel(script), log)
 

@@ -10,6 +10,7 @@ from typing import Any
 import mlflow.onnx
 import numpy as np
 import pyarrow as pa
+from mlflow.entities import LoggedModel
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
@@ -55,18 +56,18 @@ def of_onnx(path: Path) -> HandedIn:
         order = [slot.name for slot in slots]
         check_shapes(kind, slots, order, [tensor[name].numpy() for name in order])
 
-    def log(encoding: Encoding, data: pa.Table, name: str) -> str:
+    def log(encoding: Encoding, data: pa.Table, made: LoggedModel) -> None:
         specs = [TensorSpec(np.dtype(slot.type), slot.shape, slot.name) for slot in slots]
-        info = mlflow.onnx.log_model(
+        mlflow.onnx.log_model(
             model,
-            name=name,
+            name=made.name,
+            model_id=made.model_id,
             signature=ModelSignature(inputs=Schema(specs)),
             pip_requirements=[
                 f"{package.__name__}=={package.__version__}"
                 for package in (onnx, onnxruntime, mlflow)
             ],
         )
-        return str(info.model_id)
 
     def load(encoding: Encoding) -> _Session:
         return _Session(session, [tensor.name for tensor in encoding.inputs])

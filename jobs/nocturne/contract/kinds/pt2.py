@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from mlflow.entities import LoggedModel
 from mlflow.models import Model as MlflowModel
 
 from nocturne.contract.encodings import tensors
@@ -40,8 +41,8 @@ def of_pt2(path: Path, allow_pickle: bool = False) -> HandedIn:
     """
     kind = f"the pt2 file {path}"
 
-    def log(encoding: Encoding, data: pa.Table, name: str) -> str:
-        return log_file(path, encoding, data, name)
+    def log(encoding: Encoding, data: pa.Table, model: LoggedModel) -> None:
+        log_file(path, encoding, data, model)
 
     try:
         check_pt2(path)
@@ -71,7 +72,7 @@ def of_pt2(path: Path, allow_pickle: bool = False) -> HandedIn:
     )
 
 
-def log_file(file: Path, encoding: Encoding, data: pa.Table, name: str) -> str:
+def log_file(file: Path, encoding: Encoding, data: pa.Table, model: LoggedModel) -> None:
     """Log a ``pt2`` file, byte by byte, as MLflow's pytorch flavor lays it out."""
     signature = signature_of_tensors(encoding, example_of(encoding, data))
     written = {
@@ -93,5 +94,4 @@ def log_file(file: Path, encoding: Encoding, data: pa.Table, name: str) -> str:
         mlflow_model.save(str(folder / "MLmodel"))
 
     flavor = SimpleNamespace(__name__="mlflow.pytorch", save_model=save_model)
-    info = MlflowModel.log(artifact_path=None, name=name, flavor=flavor)
-    return str(info.model_id)
+    MlflowModel.log(artifact_path=None, name=model.name, flavor=flavor, model_id=model.model_id)

@@ -95,7 +95,7 @@ def promote_on(loaded: Loaded, found: Evidence, version: int | None, by: str) ->
         )
     with registry(loaded) as client:
         return aliases.promote(
-            client, found.model, found.alias, found.challenger, by, found.why, found.champion
+            client, found.model, found.alias, found.challenger, by, found.why, found.champion or 0
         )
 
 
