@@ -5,7 +5,8 @@
 # Layers change by how often what they hold does: packages, torch, our own code. Each is made in a
 # stage of its own, from which only the new files are copied.
 #
-# Wheels in a folder wheels/ beside this file are taken before those of a registry.
+# Wheels in a folder wheels/ beside this file are taken before those of a registry; with
+# --build-arg OFFLINE=true no registry is asked (docs/compose.md).
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 ARG GARAGE_IMAGE=dxflrs/garage:v2.4.1
 
@@ -26,8 +27,8 @@ USER nocturne
 # manual page into a folder that slim images may lack.)
 FROM ${PYTHON_IMAGE} AS java
 RUN mkdir -p /usr/share/man/man1 \
- && apt-get update \
- && apt-get install --yes --no-install-recommends openjdk-17-jdk-headless
+ && if ! command -v jlink; then \
+      apt-get update && apt-get install --yes --no-install-recommends openjdk-17-jdk-headless; fi
 RUN modules=$(java --list-modules | sed 's/@.*//' | grep -vE \
       '^jdk\.(compiler|editpad|hotspot\.agent|jartool|javadoc|jconsole|jdeps|jdi|jlink|jpackage|jshell|jstatd|internal\..*)$') \
  && jlink --add-modules "$(echo $modules | tr ' ' ,)" --no-header-files --no-man-pages --compress=2 \
@@ -38,11 +39,14 @@ RUN modules=$(java --list-modules | sed 's/@.*//' | grep -vE \
 
 FROM ${PYTHON_IMAGE} AS packages
 ARG UV_VERSION=0.13.9
+ARG OFFLINE=false
 ENV VIRTUAL_ENV=/opt/venv \
     UV_NO_CACHE=1 \
     UV_COMPILE_BYTECODE=1 \
     UV_FIND_LINKS=/build/wheels \
-    PIP_FIND_LINKS=/build/wheels
+    PIP_FIND_LINKS=/build/wheels \
+    UV_OFFLINE=${OFFLINE} \
+    PIP_NO_INDEX=${OFFLINE}
 WORKDIR /build
 # The pattern matches the folder where there is one; the lock, which always is there, keeps COPY
 # from failing where there is none.
@@ -63,7 +67,7 @@ FROM packages AS torch
 # Which torch: cpu, or CUDA's by number (cu130, ...); `uv pip install --help` lists them. A wheel
 # of torch in wheels/ is taken whatever this says.
 ARG TORCH_BACKEND=cpu
-RUN apt-get update && apt-get install --yes --no-install-recommends binutils
+RUN command -v strip || (apt-get update && apt-get install --yes --no-install-recommends binutils)
 RUN touch /before \
  && if ls wheels/torch-*.whl; then unset UV_TORCH_BACKEND; else export UV_TORCH_BACKEND="${TORCH_BACKEND}"; fi \
  && uv pip install -c wheels/requirements.lock "$(grep '^torch==' wheels/requirements.lock)" \

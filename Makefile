@@ -59,8 +59,8 @@ backup: ## Write the databases, the object store and the scores of the Compose s
 restore: ## Put a backup into an empty Compose stack (BACKUP=backups/TIME)
 	@$(SCRIPTS)/restore.sh "$(BACKUP)"
 
-compose-check: setup ## Run the Compose stack from nothing on this machine's Docker engine, and kill its parts
-	@PYTHONPATH=tests python -m compose.check
+compose-check: setup ## Run the Compose stack from nothing on this machine's Docker engine, and kill its parts (MORE=1)
+	@PYTHONPATH=tests python -m compose.check $(if $(MORE),--more)
 
 # For Linux and the Pythons of pyproject.toml in one: what only some of them need has a marker.
 EXTRAS := alerts celery delta iceberg lineage metrics s3 signing stores demo postgres

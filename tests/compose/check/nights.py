@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 import httpx
 
 from compose.check.engine import Refused
+from compose.check.harm import Harm
 from compose.check.stack import Stack
 from nocturne_airflow.client import Airflow
 
@@ -16,21 +18,21 @@ __all__ = ["DAG", "by_command", "by_dag", "check"]
 DAG = "flight_delay"
 
 
-def by_command(stack: Stack, service: str, day: str) -> float:
+def by_command(stack: Stack, service: str, day: str) -> dict[str, float]:
     """Score a day by the command line; the seconds it took."""
     began = time.monotonic()
     stack.run(service, "nocturne", "score", DAG, "--date", day)
-    return time.monotonic() - began
+    return {"seconds": round(time.monotonic() - began)}
 
 
-def by_dag(stack: Stack, day: str, kill: tuple[str, str] | None = None) -> dict[str, float]:
+def by_dag(stack: Stack, day: str, harm: tuple[str, Harm] | None = None) -> dict[str, float]:
     """Score a day by a run of the DAG over the REST API.
 
     Args:
-        kill: a task, and the service that dies while it runs.
+        harm: a task, and what is done to the stack while it runs.
 
     Returns:
-        the seconds of the run; if the killed task was tried again, the seconds until then.
+        the seconds of the run; if that task was tried again, the seconds until then.
 
     Raises:
         Refused: the run failed; the message has the end of the task's log.
@@ -40,7 +42,7 @@ def by_dag(stack: Stack, day: str, kill: tuple[str, str] | None = None) -> dict[
     run = airflow.trigger(DAG, day)
     place = f"/dags/{DAG}/dagRuns/{run}"
     figures: dict[str, float] = {}
-    killed = 0.0
+    done = 0.0
     while True:
         tasks = {
             t["task_id"]: t for t in _patiently(airflow, f"{place}/taskInstances")["task_instances"]
@@ -48,15 +50,15 @@ def by_dag(stack: Stack, day: str, kill: tuple[str, str] | None = None) -> dict[
         state = _patiently(airflow, place)["state"]
         if state in ("success", "failed"):
             break
-        if kill is not None:
-            task = tasks.get(kill[0], {"state": None})
-            if not killed and task["state"] == "running":
+        if harm is not None:
+            task = tasks.get(harm[0], {"state": None})
+            if not done and task["state"] == "running":
                 time.sleep(4)  # it has begun to work
-                stack.kill(kill[1])
-                killed = time.monotonic()
-            again = killed and task["state"] == "running" and task["try_number"] > 1
+                harm[1](stack, task)
+                done = time.monotonic()
+            again = done and task["state"] == "running" and task["try_number"] > 1
             if again and "again_after" not in figures:
-                figures["again_after"] = round(time.monotonic() - killed)
+                figures["again_after"] = round(time.monotonic() - done)
         if time.monotonic() - began > 900:
             raise Refused(f"{day} is still {state} after 900 s: {_states(tasks)}")
         time.sleep(1)
@@ -64,22 +66,23 @@ def by_dag(stack: Stack, day: str, kill: tuple[str, str] | None = None) -> dict[
         task = next(t for t in tasks.values() if t["state"] == "failed")
         log = airflow.log(DAG, run, task["task_id"], task["try_number"])
         raise Refused(f"{day}: {_states(tasks)}\n{log[-6000:]}")
-    if kill is not None and not killed:
-        raise Refused(f"{day}: {kill[0]} was never seen running, so {kill[1]} was not killed")
+    if harm is not None and not done:
+        raise Refused(f"{day}: {harm[0]} was never seen running")
     return {"seconds": round(time.monotonic() - began), **figures}
 
 
-def check(stack: Stack, service: str, day: str) -> None:
-    """The night is what its manifest says, a replay gives the same, and it was published once.
+def check(stack: Stack, service: str, days: list[str]) -> None:
+    """The nights are what their manifests say, a replay gives the same, each was published once.
 
     Raises:
         Refused: it is not so.
     """
-    stack.run(service, "nocturne", "verify", DAG, "--date", day, "--replay")
-    pattern = f"*/ds={day}/manifests/*.json"
+    dates = ["--date", days[0], "--to", days[-1]]
+    stack.run(service, "nocturne", "verify", DAG, *dates, "--replay")
+    pattern = "*/manifests/*.json"
     found = stack.run(service, "find", "/opt/nocturne/var", "-path", pattern).split()
-    if len(found) != 1:
-        raise Refused(f"{day} was published {len(found)} times: {found}")
+    if sorted(re.findall(r"/ds=([^/]+)/", " ".join(found))) != sorted(days):
+        raise Refused(f"{days} should be published once each: {found}")
 
 
 def _states(tasks: dict[str, Any]) -> dict[str, str]:
@@ -88,7 +91,7 @@ def _states(tasks: dict[str, Any]) -> dict[str, str]:
 
 def _patiently(airflow: Airflow, path: str) -> Any:
     """The answer of Airflow, which may be away for a moment."""
-    for _ in range(60):
+    for _ in range(180):
         try:
             return airflow.call("GET", path)
         except httpx.HTTPError:

@@ -28,14 +28,15 @@ class Stack:
         folder.mkdir(parents=True)
         shutil.copy(ROOT / ".env.example", folder)
         run([str(ROOT / "conf/compose/secrets.sh")], cwd=folder)
-        self.port = free_port()
+        airflow, mlflow = str(free_port()), str(free_port())
+        self.airflow_url, self.mlflow_url = (f"http://127.0.0.1:{p}" for p in (airflow, mlflow))
         self.values = {
             "NOCTURNE_SECRETS": str(folder / "secrets"),
             "NOCTURNE_IMAGE": images["runtime"],
             "STORE_IMAGE": images["object-store"],
-            "AIRFLOW_PORT": str(self.port),
-            "AIRFLOW_URL": f"http://localhost:{self.port}",
-            "MLFLOW_PORT": str(free_port()),
+            "AIRFLOW_PORT": airflow,
+            "AIRFLOW_URL": f"http://localhost:{airflow}",
+            "MLFLOW_PORT": mlflow,
             "SPARK_UI_PORT": str(free_port()),
             "TLS_PORT": str(free_port()),
         }
@@ -67,10 +68,10 @@ class Stack:
             "PYTHONWARNINGS": "ignore",  # Compose 1.29 is written in Python
         }
 
-    def up(self, *services: str) -> float:
+    def up(self, *options: str) -> float:
         """Start, and wait until all that have a health check are healthy; the seconds it took."""
         began = time.monotonic()
-        self.compose("up", "--detach", *services)
+        self.compose("up", "--detach", *options)
         self.wait_until_healthy()
         return time.monotonic() - began
 
@@ -111,9 +112,8 @@ class Stack:
         """What a command prints in a running container of a service."""
         return docker("exec", self.containers(service)[0]["Id"], *words)
 
-    def kill(self, service: str) -> None:
-        """End all processes of one container of a service at once; the engine starts it again."""
-        container = self.containers(service)[0]
+    def kill(self, container: dict[str, Any]) -> None:
+        """End all processes of a container at once; the engine starts it again."""
         with_all = ["docker", "exec", container["Id"], "bash", "-c", "kill -KILL -1"]
         subprocess.run(with_all, capture_output=True, check=False)
         deadline = time.monotonic() + 60
@@ -122,12 +122,13 @@ class Stack:
             if now["RestartCount"] > container["RestartCount"]:
                 return
             if time.monotonic() > deadline:
-                raise Refused(f"{service} was killed and did not start again: {now['State']}")
+                name = container["Name"]
+                raise Refused(f"{name} was killed and did not start again: {now['State']}")
             time.sleep(0.2)
 
     def airflow(self) -> Airflow:
         password = (self.folder / "secrets/airflow_admin_password").read_text()
-        return Airflow(f"http://127.0.0.1:{self.port}", "admin", password)
+        return Airflow(self.airflow_url, "admin", password)
 
     def memory(self) -> dict[str, str]:
         """Container -> the memory that it uses now."""
