@@ -6,14 +6,18 @@ import datetime as dt
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
+import mlflow
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from mlflow.types import ParamSchema, ParamSpec
 from typer.testing import CliRunner
 
 from conftest import ENCODING
@@ -35,6 +39,7 @@ from nocturne.operate.truth.sides import Sides, truth_of
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.partition import Partition
 from nocturne.records.truth import Truth
+from pipeline.pyfuncs import log_model
 from pipeline.test_arms import register
 from pipeline.test_challengers import FIXED, Project, challenged, night, published
 from pipeline.test_challengers import register as register_python
@@ -50,6 +55,7 @@ from pipeline.test_truth_due import (
     with_sections,
 )
 
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # MLflow's models have no tests
 RANDOM = np.random.default_rng(4)
 WHEN = {"metric": "auc", "better_by": 0.01, "nights": 2}
 
@@ -172,6 +178,54 @@ class TestPromotion:
         truth = judged(loaded)
         assert truth.rows == scores.num_rows
         assert truth.left_out == {"challenger": "keys (word) are there twice"}
+
+    def test_a_challenger_of_the_champions_own_version_has_nothing_to_move(
+        self, project: Project
+    ) -> None:
+        """With other params it may be better, and is the version that the alias is at already."""
+        loaded = with_days(project)
+        client = ranking_model(loaded)
+        for alias in ("champion", "challenger"):
+            client.set_registered_model_alias("ranking", alias, "1")
+        loaded = with_sections(
+            loaded,
+            model=RANKING | {"params": {"by": "x"}},
+            challengers=[
+                {"alias": "challenger", "allow_pickle": True, "params": {"by": "y"}},
+                {"alias": "champion", "called": "same", "allow_pickle": True},
+            ],
+            promote={"when": WHEN | {"interval": "any"}, "challenger": "challenger"},
+        )
+        for day in DAYS[:2]:
+            night(loaded, day)
+            write_labels(loaded, like_scores("p@challenger", day), day)
+        [first, _] = truths_of(loaded, nights_of(loaded, DAYS[:2]))
+        assert first.truth is not None
+        assert first.truth.against["challenger"].differences["auc"].value > 0.1
+        assert first.truth.against["same"].differences["auc"].value == 0
+        found = evidence_of(loaded)
+        assert not found.proposed
+        assert found.why == "challenger is version 1, as the champion is: there is nothing to move"
+
+
+RANKING = {
+    "name": "ranking",
+    "alias": "champion",
+    "allow_pickle": True,
+    "outputs": {"score": "double"},
+}
+
+
+class Ranking(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Scores by the column that its params name."""
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        return 1 / (1 + np.exp(-model_input[params["by"]].fillna(0)))
+
+
+def ranking_model(loaded: config.Loaded) -> mlflow.MlflowClient:
+    params = ParamSchema([ParamSpec("by", "string", "x")])
+    return log_model(loaded, "ranking", Ranking(), params=params)
 
 
 class TestDue:

@@ -142,7 +142,7 @@ def _logged(run: MlflowRun, entry: Entry, mine: str = "") -> str | None:
     Args:
         mine: the tag of this process, which is adding to the run.
     """
-    tags = run.data.tags
+    tags: dict[str, str] = run.data.tags
     others = [name for name in tags if name.startswith(_adding(entry)) and name != mine]
     if others or run.info.status != "FINISHED" or run.info.lifecycle_stage == "deleted":
         return ""

@@ -23,7 +23,7 @@ from nocturne.operate.truth.sides import Sides, key_of, last_truth, truth_of
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
-from nocturne.records.truth import Truth
+from nocturne.records.truth import Truth, TruthArm
 from nocturne.store.files import digest, file_digest
 from nocturne.store.partition_state import PartitionState, now
 from nocturne.store.record_files import write
@@ -96,11 +96,20 @@ def _truth(sides: Sides, night: Partition) -> NightTruth:
         )
     while True:
         made = Truth(last_truth(state) + 1, now(), manifest.id, hashes, asked=asked, **counts)
-        made = replace(made, beyond=beyond(labels, made))
+        made = replace(_of_models(made), beyond=beyond(labels, made))
         if write(state.place("truth") / f"{made.number:06d}.json", made, exclusive=True):
             return NightTruth(night.key, made, new=True)
         if (truth := known()) is not None:  # another process has counted too
             return NightTruth(night.key, truth)
+
+
+def _of_models(truth: Truth) -> Truth:
+    """The same; parts that are named by the version alone name the model of an arm too."""
+    names = {
+        f"version {arm.version}": truth.part_of(arm.model, arm.version)
+        for arm in truth.arms.values()
+    }
+    return replace(truth, parts={names.get(n, n): part for n, part in truth.parts.items()})
 
 
 def _counts(
@@ -126,7 +135,7 @@ def _counts(
     return counts | {
         "model": manifest.model.name,
         "model_version": manifest.model.version,
-        "arms": {arm.name: arm.version for arm in arms},
+        "arms": {arm.name: TruthArm(arm.model, arm.version) for arm in arms},
         "left_out": left_out,
         "estimate": estimate_of(labels, run, output) if counts["kind"] == "classes" else {},
     }
