@@ -26,10 +26,17 @@ from nocturne.records.partition import Partition
 from nocturne.records.truth import Truth, TruthArm
 from nocturne.store.files import digest, file_digest
 from nocturne.store.partition_state import PartitionState, now
-from nocturne.store.record_files import write
+from nocturne.store.record_files import content, write
 from nocturne.store.run import Run
 
-__all__ = ["NightTruth", "beyond", "mark", "truths_of"]
+__all__ = [
+    "NightTruth",
+    "beyond",
+    "is_logged",
+    "logged_file",
+    "told_file",
+    "truths_of",
+]
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,22 @@ def truths_of(loaded: Loaded, nights: Sequence[Partition]) -> list[NightTruth]:
     return found
 
 
-def mark(state: PartitionState, truth: Truth, what: str) -> Location:
-    """The file that says that a version of a night's truth was ``logged`` or ``told``."""
-    return state.place("truth") / f"{truth.number:06d}.{what}"
+def told_file(state: PartitionState, number: int) -> Location:
+    """The file that says that somebody was told what a version of a night's truth has shown."""
+    return state.place("truth") / f"{number:06d}.told"
+
+
+def logged_file(state: PartitionState) -> Location:
+    """The file with the number of the truth that MLflow has: a rollback has another one."""
+    return state.place("truth") / "logged"
+
+
+def is_logged(state: PartitionState, truth: Truth) -> bool:
+    """Whether MLflow has this version of a night's truth, and no other."""
+    try:
+        return content(logged_file(state)) == b"%d" % truth.number
+    except FileNotFoundError:
+        return False
 
 
 def _truth(sides: Sides, night: Partition) -> NightTruth:
@@ -95,12 +115,13 @@ def _truth(sides: Sides, night: Partition) -> NightTruth:
             f"the labels of {night.key} were replaced while they were counted; count them again"
         )
     while True:
-        made = Truth(last_truth(state) + 1, now(), manifest.id, hashes, asked=asked, **counts)
-        made = replace(_of_models(made), beyond=beyond(labels, made))
-        if write(state.place("truth") / f"{made.number:06d}.json", made, exclusive=True):
-            return NightTruth(night.key, made, new=True)
-        if (truth := known()) is not None:  # another process has counted too
+        number = last_truth(state) + 1
+        if (truth := known()) is not None:  # another process has counted too, at the same time
             return NightTruth(night.key, truth)
+        made = Truth(number, now(), manifest.id, hashes, asked=asked, **counts)
+        made = replace(_of_models(made), beyond=beyond(labels, made))
+        if write(state.place("truth") / f"{number:06d}.json", made, exclusive=True):
+            return NightTruth(night.key, made, new=True)
 
 
 def _of_models(truth: Truth) -> Truth:
@@ -168,8 +189,13 @@ def _output(labels: Labels, encoding: Encoding) -> str:
 
 
 def beyond(labels: Labels, truth: Truth) -> tuple[str, ...]:
-    """What of the night lies beyond ``labels.bounds``, in words."""
-    figures, found = truth.parts["all"].figures, []
+    """What lies beyond ``labels.bounds``, or that no label is of the night's rows, in words."""
+    figures, found = truth.parts["all"].figures, list[str]()
+    if truth.unscored and truth.unlabelled and not truth.rows:
+        found.append(
+            f"none of its {truth.unscored:,} labels has the key of one of its "
+            f"{truth.unlabelled:,} scored rows: look at labels.key, or whether they are its labels"
+        )
     for name, bound in labels.bounds.items():
         if (value := figures.get(name)) is None:
             if truth.rows:
