@@ -16,14 +16,13 @@ from formats import CATALOG, catalog_in
 from nocturne import config
 from nocturne.operate.decisions import roll_back
 from nocturne.operate.truth.due import due_nights
-from nocturne.operate.truth.log import log_truths
-from nocturne.operate.truth.nights import NightTruth, truths_of
+from nocturne.operate.truth.nights import NightTruth
 from nocturne.records.truth import Truth
 from object_store import Bucket
 from pipeline.conftest import night_of
 from pipeline.test_challengers import DAY, FIXED, Project
 from pipeline.test_truth import labels
-from pipeline.test_truth_due import nights_of, truth_runs
+from pipeline.test_truth_due import count, nights_of, truth_runs
 from store_fixtures import bucket as bucket
 from store_fixtures import store_endpoint as store_endpoint
 
@@ -32,7 +31,7 @@ LATE = RANDOM.random(600) < 0.4
 
 
 def counted(loaded: config.Loaded) -> NightTruth:
-    [found] = truths_of(loaded, nights_of(loaded, (DAY,)))
+    [found] = count(loaded, nights_of(loaded, (DAY,)))
     return found
 
 
@@ -63,7 +62,6 @@ def test_labels_scores_and_state_in_a_store(project: Project, bucket: Bucket) ->
         upload(bucket, labels(range(600), LATE))
         due = due_nights(loaded)
         found = counted(loaded)
-        log_truths(loaded, [found])
         return due, share(found), due_nights(loaded), len(truth_runs(loaded))
 
     due, positive, left, runs = in_child(first)
