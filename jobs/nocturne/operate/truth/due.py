@@ -7,7 +7,7 @@ import datetime as dt
 from nocturne.config import Loaded, end_of
 from nocturne.errors import NocturneError, NotReady, RetryableError, StoreRefused
 from nocturne.operate.truth.files import label_table, signature
-from nocturne.operate.truth.nights import is_logged, told_file
+from nocturne.operate.truth.marks import is_logged, told_file
 from nocturne.operate.truth.sides import Sides, truth_of
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition

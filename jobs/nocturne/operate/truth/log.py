@@ -9,7 +9,8 @@ from nocturne import config, report
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError, NocturneError
 from nocturne.model.tracking import without_secret
-from nocturne.operate.truth.nights import NightTruth, is_logged, logged_file, told_file
+from nocturne.operate.truth.marks import is_logged, logged_file, told_file
+from nocturne.operate.truth.nights import NightTruth
 from nocturne.operate.truth.sides import Sides, truth_of
 from nocturne.pipeline.runs import logged_to
 from nocturne.records.partition import Partition

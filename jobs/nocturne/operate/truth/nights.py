@@ -13,7 +13,6 @@ from nocturne.config.labels import Labels
 from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, InputChanged, NocturneError, RetryableError, choices
 from nocturne.hiding import redacted
-from nocturne.objects import Location
 from nocturne.operate.truth.counts import counted
 from nocturne.operate.truth.estimates import estimate_of
 from nocturne.operate.truth.files import LabelFiles, label_files, signature
@@ -25,18 +24,11 @@ from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.truth import Truth, TruthArm
 from nocturne.store.files import digest, file_digest
-from nocturne.store.partition_state import PartitionState, now
-from nocturne.store.record_files import content, write
+from nocturne.store.partition_state import now
+from nocturne.store.record_files import write
 from nocturne.store.run import Run
 
-__all__ = [
-    "NightTruth",
-    "beyond",
-    "is_logged",
-    "logged_file",
-    "told_file",
-    "truths_of",
-]
+__all__ = ["NightTruth", "beyond", "truths_of"]
 
 
 @dataclass(frozen=True)
@@ -73,24 +65,6 @@ def truths_of(loaded: Loaded, nights: Sequence[Partition]) -> list[NightTruth]:
             why = f"scores and labels can't be joined: {redacted(error)}"
             found.append(NightTruth(night.key, None, why))
     return found
-
-
-def told_file(state: PartitionState, number: int) -> Location:
-    """The file that says that somebody was told what a version of a night's truth has shown."""
-    return state.place("truth") / f"{number:06d}.told"
-
-
-def logged_file(state: PartitionState) -> Location:
-    """The file with the number of the truth that MLflow has: a rollback has another one."""
-    return state.place("truth") / "logged"
-
-
-def is_logged(state: PartitionState, truth: Truth) -> bool:
-    """Whether MLflow has this version of a night's truth, and no other."""
-    try:
-        return content(logged_file(state)) == b"%d" % truth.number
-    except FileNotFoundError:
-        return False
 
 
 def _truth(sides: Sides, night: Partition) -> NightTruth:
