@@ -9,6 +9,8 @@
 # --build-arg OFFLINE=true no registry is asked (docs/compose.md).
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 ARG GARAGE_IMAGE=dxflrs/garage:v2.4.1
+# Where Java and the packages are made; it may have more tools than what runs should have.
+ARG BUILD_IMAGE=${PYTHON_IMAGE}
 
 
 FROM ${GARAGE_IMAGE} AS garage
@@ -25,7 +27,7 @@ USER nocturne
 # Debian's Java 17, compressed, without its compiler and tools: 110 MB less than its package. The
 # second command makes the archive of classes with which a JVM starts faster. (The package links a
 # manual page into a folder that slim images may lack.)
-FROM ${PYTHON_IMAGE} AS java
+FROM ${BUILD_IMAGE} AS java
 RUN mkdir -p /usr/share/man/man1 \
  && if ! command -v jlink; then \
       apt-get update && apt-get install --yes --no-install-recommends openjdk-17-jdk-headless; fi
@@ -37,7 +39,7 @@ RUN modules=$(java --list-modules | sed 's/@.*//' | grep -vE \
  && cp /etc/ssl/certs/java/cacerts /opt/java/lib/security/cacerts
 
 
-FROM ${PYTHON_IMAGE} AS packages
+FROM ${BUILD_IMAGE} AS packages
 ARG UV_VERSION=0.13.9
 ARG OFFLINE=false
 ENV VIRTUAL_ENV=/opt/venv \

@@ -14,16 +14,29 @@ from typer.testing import CliRunner
 
 from conftest import sample
 from keys import key_pair
-from nocturne import config
+from nocturne import config, table
 from nocturne.cli import app
-from nocturne.errors import ConfigError, StateError
+from nocturne.errors import ConfigError, ModelError, StateError
+from nocturne.model.digests import DIGEST
 from nocturne.operate.decisions import roll_back
 from nocturne.operate.verify import Verified, verify_partition
 from nocturne.pipeline import prepare
+from nocturne.pipeline.model import client_of
 from nocturne.pipeline.places import Places
+from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
 from nocturne.signing import KEY
 from nocturne.store.files import file_digest
-from pipeline.conftest import DAYS, judgement_of, night_of, project, registry, run_of, shift
+from pipeline.conftest import (
+    DAYS,
+    judgement_of,
+    night_of,
+    project,
+    registry,
+    run_of,
+    scored,
+    shift,
+)
 
 __all__ = ["project", "registry"]
 
@@ -212,13 +225,62 @@ def test_verify_checks_the_signature_of_the_model_too(project: Project, tmp_path
     key = str(public.relative_to(tmp_path))
     loaded = project()
     night_of(loaded, DAY)
-    path = loaded.home / "conf" / "pipelines" / "p.yaml"
-    tree = yaml.safe_load(path.read_text())
-    tree["model"]["require_signature"] = key
-    path.write_text(yaml.safe_dump(tree))
-    loaded = config.load("p")
+    loaded = switched_on(loaded, "model", require_signature=key)
     [found] = verified(loaded).problems
     assert "is not signed (nocturne.signature)" in found.problem
     result = CliRunner().invoke(app, ["sign", "small", "1", "--key", str(private)])
     assert result.exit_code == 0, result.output
     assert verified(loaded).ok
+
+
+def switched_on(loaded: config.Loaded, section: str, **settings: object) -> config.Loaded:
+    path = loaded.home / "conf" / "pipelines" / "p.yaml"
+    tree = yaml.safe_load(path.read_text())
+    tree[section] |= settings
+    path.write_text(yaml.safe_dump(tree))
+    return config.load("p")
+
+
+class TestSwitchedOnAfterTheNightWasPlanned:
+    """What is required by now holds when the night is published."""
+
+    def test_a_night_that_has_to_be_signed_is(
+        self, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        private, public = key_pair(tmp_path / "keys")
+        loaded = project()
+        run = scored(loaded, DAY)
+        judge_run(run)
+        loaded = switched_on(
+            loaded, "output", require_signature=str(public.relative_to(loaded.home))
+        )
+        with pytest.raises(ConfigError, match="set NOCTURNE_SIGNING_KEY to the file of the priv"):
+            publish_run(run)
+        monkeypatch.setenv(KEY, str(key_pair(tmp_path / "others")[0]))
+        with pytest.raises(ConfigError, match="is not the private key of"):
+            publish_run(run)
+        assert table.table_of(run).in_force() is None
+        monkeypatch.setenv(KEY, str(private))
+        publish_run(run)
+        assert verified(loaded).ok
+
+    def test_versions_have_to_be_signed_or_to_have_a_digest(
+        self, project: Project, tmp_path: Path
+    ) -> None:
+        private, public = key_pair(tmp_path / "keys")
+        loaded = project()
+        client = client_of(loaded)
+        client.delete_model_version_tag("small", "1", DIGEST)
+        run = scored(loaded, DAY)
+        judge_run(run)
+        key = str(public.relative_to(loaded.home))
+        for name, value, command, why in (
+            ("require_digest", True, ["digest"], "has no digest"),
+            ("require_signature", key, ["sign", "--key", str(private)], "is not signed"),
+        ):
+            switched_on(loaded, "model", **{name: value})
+            with pytest.raises(ModelError, match=f"model small version 1 {why}"):
+                publish_run(run)
+            done = CliRunner().invoke(app, [command[0], "small", "1", *command[1:]])
+            assert done.exit_code == 0, done.output
+        assert publish_run(run).rows_published == 600

@@ -11,7 +11,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, ParamSchema, Schema
 
 from nocturne import config
 from nocturne.model.tracking import connect, experiment_id
@@ -46,6 +46,7 @@ def log_model(
     *,
     columns: Mapping[str, str] = COLUMNS,
     requirements: Sequence[str] = (),
+    params: ParamSchema | None = None,
 ) -> mlflow.MlflowClient:
     """Register a PythonModel of these columns, which gives a double; returns the registry."""
     client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
@@ -56,7 +57,7 @@ def log_model(
         mlflow.pyfunc.log_model(
             name=name,
             python_model=model,
-            signature=ModelSignature(Schema(inputs), Schema([ColSpec("double")])),
+            signature=ModelSignature(Schema(inputs), Schema([ColSpec("double")]), params),
             pip_requirements=list(requirements),
             registered_model_name=name,
         )

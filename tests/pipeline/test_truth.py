@@ -136,6 +136,26 @@ def test_labels_that_are_replaced_while_they_are_counted_are_counted_again(
     assert (again.number, again.parts["all"].figures["positive"]) == (1, pytest.approx(1 / 3))
 
 
+def test_what_two_processes_count_at_once_is_one_version(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = with_labels(project)
+    night(loaded)
+    write_labels(loaded, labels(range(600), pa.array([i % 2 == 0 for i in range(600)])))
+    counted = operate.counted
+
+    def slowly(*given: Any) -> Any:
+        found = counted(*given)
+        monkeypatch.setattr(operate, "counted", counted)
+        assert judged(loaded).number == 1  # another process
+        return found
+
+    monkeypatch.setattr(operate, "counted", slowly)
+    [mine] = truths_of(loaded, [config.partition(loaded.pipeline.input.partition, DAY)])
+    assert mine.truth is not None
+    assert (mine.truth.number, mine.new) == (1, False)
+
+
 def test_labels_of_words_and_of_numbers(project: Project) -> None:
     loaded = with_labels(project, labels__positive="late")
     night(loaded)

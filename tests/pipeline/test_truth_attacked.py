@@ -6,14 +6,18 @@ import datetime as dt
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
+import mlflow
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from mlflow.types import ParamSchema, ParamSpec
 from typer.testing import CliRunner
 
 from conftest import ENCODING
@@ -35,6 +39,7 @@ from nocturne.operate.truth.sides import Sides, truth_of
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.partition import Partition
 from nocturne.records.truth import Truth
+from pipeline.pyfuncs import log_model
 from pipeline.test_arms import register
 from pipeline.test_challengers import FIXED, Project, challenged, night, published
 from pipeline.test_challengers import register as register_python
@@ -43,6 +48,7 @@ from pipeline.test_truth_due import (
     DAYS,
     chance,
     client_of,
+    count,
     like_scores,
     nights_of,
     truth_runs,
@@ -50,6 +56,7 @@ from pipeline.test_truth_due import (
     with_sections,
 )
 
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # MLflow's models have no tests
 RANDOM = np.random.default_rng(4)
 WHEN = {"metric": "auc", "better_by": 0.01, "nights": 2}
 
@@ -65,7 +72,7 @@ class TestPromotion:
         for day in DAYS[:2]:
             night(loaded, day)
             write_labels(loaded, like_scores("p@challenger", day), day)
-        truths_of(loaded, nights_of(loaded, DAYS[:2]))
+        count(loaded, nights_of(loaded, DAYS[:2]))
         assert evidence_of(loaded).proposed
         return loaded
 
@@ -173,6 +180,54 @@ class TestPromotion:
         assert truth.rows == scores.num_rows
         assert truth.left_out == {"challenger": "keys (word) are there twice"}
 
+    def test_a_challenger_of_the_champions_own_version_has_nothing_to_move(
+        self, project: Project
+    ) -> None:
+        """With other params it may be better, and is the version that the alias is at already."""
+        loaded = with_days(project)
+        client = ranking_model(loaded)
+        for alias in ("champion", "challenger"):
+            client.set_registered_model_alias("ranking", alias, "1")
+        loaded = with_sections(
+            loaded,
+            model=RANKING | {"params": {"by": "x"}},
+            challengers=[
+                {"alias": "challenger", "allow_pickle": True, "params": {"by": "y"}},
+                {"alias": "champion", "called": "same", "allow_pickle": True},
+            ],
+            promote={"when": WHEN | {"interval": "any"}, "challenger": "challenger"},
+        )
+        for day in DAYS[:2]:
+            night(loaded, day)
+            write_labels(loaded, like_scores("p@challenger", day), day)
+        [first, _] = truths_of(loaded, nights_of(loaded, DAYS[:2]))
+        assert first.truth is not None
+        assert first.truth.against["challenger"].differences["auc"].value > 0.1
+        assert first.truth.against["same"].differences["auc"].value == 0
+        found = evidence_of(loaded)
+        assert not found.proposed
+        assert found.why == "challenger is version 1, as the champion is: there is nothing to move"
+
+
+RANKING = {
+    "name": "ranking",
+    "alias": "champion",
+    "allow_pickle": True,
+    "outputs": {"score": "double"},
+}
+
+
+class Ranking(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Scores by the column that its params name."""
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        return 1 / (1 + np.exp(-model_input[params["by"]].fillna(0)))
+
+
+def ranking_model(loaded: config.Loaded) -> mlflow.MlflowClient:
+    params = ParamSchema([ParamSpec("by", "string", "x")])
+    return log_model(loaded, "ranking", Ranking(), params=params)
+
 
 class TestDue:
     def test_what_can_not_be_read_is_due_and_an_error_of_the_store_is_one(
@@ -246,6 +301,46 @@ class TestDue:
 
 
 class TestFigures:
+    def test_labels_of_no_row_are_said(self, project: Project) -> None:
+        """The key is of the right type, and still another one."""
+        loaded = with_labels(project)
+        night(loaded)
+        write_labels(loaded, labels(range(5000, 5600), [True, False] * 300))
+        assert judged(loaded).beyond == (
+            "none of its 600 labels has the key of one of its 600 scored rows: look at "
+            "labels.key, or whether they are its labels",
+        )
+        write_labels(loaded, labels(range(599, 1199), [True, False] * 300))
+        assert judged(loaded).beyond == ()
+
+    @pytest.mark.parametrize(
+        ("late", "key", "why"),
+        [
+            ([1, 0], [2, 3], "Field late has incompatible types: bool vs int64. Have all of them"),
+            ([True, False], ["2", "3"], "Field id has incompatible types: int64 vs string"),
+            ([True, False], [1, 2], "the labels have more than one row of a key (id)"),
+        ],
+    )
+    def test_files_that_do_not_go_together_are_refused(
+        self, project: Project, late: list[Any], key: list[Any], why: str
+    ) -> None:
+        loaded = with_labels(project)
+        night(loaded)
+        write_labels(loaded, labels([0, 1], [True, False]))
+        second = loaded.home / "labels" / f"ds={DAYS[0]}" / "part-1.parquet"
+        pq.write_table(labels(key, late), second)
+        said = refused(loaded)
+        assert why in said
+        assert ("part-1.parquet does not go together with" in said) is ("Field" in why)
+
+    @pytest.mark.parametrize("weight", ["1", dt.date(2024, 1, 1), [1.0]])
+    def test_a_weight_that_is_no_number_is_refused(self, project: Project, weight: Any) -> None:
+        loaded = with_labels(project, labels__weight="weight")
+        night(loaded)
+        given = labels([1, 2], [True, False]).append_column("weight", pa.array([weight] * 2))
+        write_labels(loaded, given)
+        assert refused(loaded).endswith(", expected numbers")
+
     def test_a_bound_of_a_figure_that_is_not_defined_is_beyond(self, project: Project) -> None:
         loaded = with_labels(project, labels__bounds={"auc": {"min": 0.5}})
         night(loaded)
@@ -363,6 +458,23 @@ class TestKept:
         assert self.truth(loaded) == first
         [shown] = truth_nights(loaded, PublishedNights(loaded).all())
         assert shown.truth == first
+
+    def test_mlflow_follows_a_rollback_to_scores_of_another_version(self, project: Project) -> None:
+        loaded = with_days(project)
+        night(loaded)
+        write_labels(loaded, chance(DAYS[0]), DAYS[0])
+        count(loaded, due_nights(loaded))
+        register(loaded, alias="champion")
+        night(loaded)
+        count(loaded, due_nights(loaded))
+        [run] = truth_runs(loaded)
+        assert run.data.tags["nocturne.model_version"] == "2"
+        roll_back(loaded, nights_of(loaded)[0], None, by="ada")
+        [again] = count(loaded, due_nights(loaded))
+        assert not again.new
+        [run] = truth_runs(loaded)
+        assert run.data.tags["nocturne.model_version"] == "1"
+        assert due_nights(loaded) == []
 
     def test_changed_bounds_show_at_once(self, project: Project) -> None:
         loaded = with_days(project)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,11 +27,12 @@ from nocturne.operate.truth.due import due_nights, labels_seen
 from nocturne.operate.truth.estimates import trust
 from nocturne.operate.truth.evidence import evidence_of, promote_on
 from nocturne.operate.truth.log import log_truths
-from nocturne.operate.truth.nights import truths_of
+from nocturne.operate.truth.nights import NightTruth, truths_of
 from nocturne.operate.truth.over_nights import truth_nights
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.runs import logged_to
 from nocturne.records.evidence import Evidence
+from nocturne.records.partition import Partition
 from nocturne.records.truth import Truth, TruthPart
 from pipeline.test_arms import register
 from pipeline.test_challengers import FIXED, Project, night, published
@@ -88,21 +91,55 @@ def truth_runs(loaded: config.Loaded) -> list[Any]:
     return list(client.search_runs([of], "tags.`nocturne.truth` = 'p'"))
 
 
+def count(loaded: config.Loaded, nights: Sequence[Partition]) -> list[NightTruth]:
+    """Count nights and log them, as the command does."""
+    found = truths_of(loaded, nights)
+    log_truths(loaded, found)
+    return found
+
+
 class TestDue:
     def test_nights_whose_labels_came_and_were_not_counted(self, project: Project) -> None:
         loaded = with_days(project)
         for day in DAYS[:2]:
             night(loaded, day)
         assert due_nights(loaded) == []
-        write_labels(loaded, labels([1], [True]), DAYS[1])
+        write_labels(loaded, labels([1001], [True]), DAYS[1])
         write_labels(loaded, labels([1], [True]), DAYS[2])  # not published
         assert [n.key for n in due_nights(loaded)] == [DAYS[1]]
         before = labels_seen(loaded)
         assert list(before) == [DAYS[1]]
-        assert truths_of(loaded, due_nights(loaded))[0].new
+        assert count(loaded, due_nights(loaded))[0].new
         assert due_nights(loaded) == []  # it is settled for years
-        write_labels(loaded, labels([1, 2], [True, False]), DAYS[1])
+        write_labels(loaded, labels([1001, 1002], [True, False]), DAYS[1])
         assert due_nights(loaded) == []
+
+    def test_what_was_counted_and_not_logged_since_its_process_was_killed_is_due(
+        self, project: Project
+    ) -> None:
+        loaded = with_days(project)
+        night(loaded)
+        write_labels(loaded, chance(DAYS[0]), DAYS[0])
+        assert truths_of(loaded, due_nights(loaded))[0].new
+        assert [n.key for n in due_nights(loaded)] == [DAYS[0]]
+        assert not count(loaded, due_nights(loaded))[0].new
+        assert due_nights(loaded) == []
+        assert len(truth_runs(loaded)) == 1
+
+    def test_the_last_days_of_the_calendar_hide_no_other(self, project: Project) -> None:
+        """As some say for "never"; and ``settle_days`` may be longer than that."""
+        loaded = with_days(project, labels__settle_days=1e12)
+        far = ("9999-12-20", "9999-12-31")
+        for day in far:
+            shutil.copytree(
+                loaded.home / "data" / f"ds={DAYS[0]}", loaded.home / "data" / f"ds={day}"
+            )
+        for day in (DAYS[0], *far):
+            night(loaded, day)
+            write_labels(loaded, chance(DAYS[0]), day)
+        assert [n.key for n in due_nights(loaded)] == [DAYS[0]]
+        end = dt.datetime(9999, 12, 31, 1, tzinfo=dt.UTC)
+        assert [n.key for n in due_nights(loaded, end)] == [DAYS[0], *far]
 
     def test_for_a_while_corrections_are_looked_for(self, project: Project) -> None:
         loaded = with_days(project, labels__settle_days=3, labels__delay_hours=12)
@@ -113,7 +150,7 @@ class TestDue:
         later = end + dt.timedelta(days=3, hours=11)
         [due] = due_nights(loaded, later)
         before = labels_seen(loaded, later)
-        truths_of(loaded, [due])
+        count(loaded, [due])
         assert labels_seen(loaded, later) == before
         write_labels(loaded, labels([1, 2], [True, False]), DAYS[0])
         assert labels_seen(loaded, later)[DAYS[0]] != before[DAYS[0]]
@@ -125,7 +162,7 @@ class TestDue:
         night(loaded)
         write_labels(loaded, labels([1], [True]), DAYS[0])
         before = labels_seen(loaded)
-        truths_of(loaded, due_nights(loaded))
+        count(loaded, due_nights(loaded))
         assert labels_seen(loaded) == {}
         night(loaded, force=True)
         assert labels_seen(loaded) not in ({}, before)

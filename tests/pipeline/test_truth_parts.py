@@ -10,17 +10,23 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 from sklearn import metrics
+from typer.testing import CliRunner
 
 from nocturne import config
+from nocturne.cli import app
 from nocturne.config.labels import Labels
 from nocturne.errors import ConfigError
+from nocturne.operate.reports import report_of
 from nocturne.operate.truth import files as label_files
 from nocturne.operate.truth import joining
-from nocturne.records.truth import Truth
+from nocturne.operate.truth.log import log_truths
+from nocturne.operate.truth.nights import NightTruth
+from nocturne.records.truth import Truth, TruthArm
 from nocturne.store.record_files import read
 from nocturne.truth import estimate
-from pipeline.test_arms import canary, register, sharing
+from pipeline.test_arms import canary, register, register_python, sharing
 from pipeline.test_challengers import (
+    DAY,
     FIXED,
     Project,
     another_version,
@@ -29,6 +35,7 @@ from pipeline.test_challengers import (
     published,
 )
 from pipeline.test_truth import judged, labels, refused, with_labels, write_labels
+from pipeline.test_truth_due import nights_of, truth_runs
 
 RANDOM = np.random.default_rng(5)
 
@@ -209,6 +216,9 @@ def test_a_truth_of_an_earlier_version_is_read(tmp_path: Any) -> None:
     path.write_text(json.dumps(old))
     found = read(Truth, path)
     assert (found.model, found.model_version, found.rows, found.against) == ("", 0, 2, {})
+    second = old | {"version": 2, "model": "m", "model_version": 1, "arms": {"challenger": 2}}
+    path.write_text(json.dumps(second))
+    assert read(Truth, path).arms == {"challenger": TruthArm("m", 2)}
 
 
 class TestChallengers:
@@ -224,7 +234,7 @@ class TestChallengers:
         late = RANDOM.random(600) < 0.4
         write_labels(loaded, labels(range(600), late))
         truth, frame = judged(loaded), frame_of(loaded, late)
-        assert truth.arms == {"challenger": 2}
+        assert truth.arms == {"challenger": TruthArm("small", 2)}
         _, beside = published(config.load("p@next"))
         assert beside is not None
         frame["next"] = beside.to_pandas().score.astype(float)
@@ -261,6 +271,48 @@ class TestChallengers:
         night(config.load("p@challenger"))
         second = judged(loaded)
         assert (second.number, list(second.against)) == (2, ["challenger"])
+
+
+class TestArms:
+    """A canary's rows are told apart from the champion's, and from those of other models."""
+
+    def test_an_arm_of_another_registered_model_is_not_a_version_of_the_champions(
+        self, project: Project
+    ) -> None:
+        loaded = with_labels(project)
+        arm = register_python(loaded, "other", lambda rows: rows.y.fillna(0.5))
+        night(sharing(loaded, canary=arm))
+        register(loaded)  # version 2 of the champion's model, which scores the next night
+        loaded = sharing(loaded, canary=canary())
+        night(loaded, "2024-01-02")
+        for number, day in enumerate(("2024-01-01", "2024-01-02")):
+            ids = range(1000 * number, 1000 * number + 600)
+            write_labels(loaded, labels(ids, RANDOM.random(600) < 0.5), day)
+        first, second = judged(loaded), judged(loaded, "2024-01-02")
+        assert set(first.parts) == {"all", "version 1", "version 2 of other"}
+        assert set(second.parts) == {"all", "version 1", "version 2"}
+        nights = [NightTruth(day, truth) for day, truth in (("2024-01-01", first), (DAY2, second))]
+        log_truths(loaded, nights)
+        days_of = {
+            (run.data.tags["nocturne.model"], run.data.tags["nocturne.model_version"]): sorted(
+                tag.rpartition(".")[2] for tag in run.data.tags if ".night." in tag
+            )
+            for run in truth_runs(loaded)
+        }
+        assert days_of == {
+            ("small", "1"): ["2024-01-01", DAY2],
+            ("other", "2"): ["2024-01-01"],
+            ("small", "2"): [DAY2],
+        }
+        said = CliRunner().invoke(app, ["truth", "p", "--date", DAY, "--to", DAY2]).output
+        assert "version 2 of other (other)" in said
+        assert "version 2 (challenger)" in said
+        page = report_of(loaded, nights_of(loaded, (DAY, DAY2)), None).read_text()
+        assert "version 2 of other (other)" in page
+        assert "version 2 (challenger)" in page
+
+
+DAY2 = "2024-01-02"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nocturne.records.comparison import FIGURES
+from nocturne.records.truth import told
 
 if TYPE_CHECKING:
     from nocturne.cli.doctor import Check
@@ -208,7 +209,7 @@ def truth_tables(name: str, found: Sequence[NightTruth]) -> None:
                 [
                     (
                         key,
-                        part,
+                        told(part, [truth]),
                         int(counted.figures["rows"]),
                         truth.unlabelled if part == "all" else None,
                         *(

@@ -83,10 +83,13 @@ def period(key_formats: Mapping[str, str]) -> dt.timedelta:
 def end_of(key_formats: Mapping[str, str], key: str, timezone: str) -> dt.datetime:
     """When a partition is over, and its scheduled run starts.
 
+    The last day that a date can be, as some say for "never", is over when it begins.
+
     Raises:
         ConfigError: the key is malformed.
     """
-    return (parse(key_formats, key) + period(key_formats)).replace(tzinfo=ZoneInfo(timezone))
+    start = parse(key_formats, key)
+    return (later(key_formats, start, 1) or start).replace(tzinfo=ZoneInfo(timezone))
 
 
 def span(key_formats: Mapping[str, str], first: str, last: str | None) -> Iterator[Partition]:

@@ -24,13 +24,12 @@ from nocturne.encoding import MODEL_VERSION
 from nocturne.errors import ModelError, NocturneError, StateError
 from nocturne.model import registry
 from nocturne.model.copies import fetch_model
-from nocturne.model.signatures import check_signature
 from nocturne.objects import Location, ObjectPath, local
 from nocturne.objects.reading import native
-from nocturne.operate import aliases
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
+from nocturne.pipeline.required import check_models, required
 from nocturne.pipeline.runs import require_arms
 from nocturne.pipeline.signer import manifest_problem
 from nocturne.records.manifest import Manifest
@@ -131,19 +130,15 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
 
 
 def _model_problem(loaded: Loaded, run: Run, manifest: Manifest) -> str:
-    """Why the model's files are not signed as ``model.require_signature`` says; "" if they are, or
-    need not be.
+    """Why the models' files are not as ``model.require_*`` say; "" if they are, or need not be.
 
     Raises:
-        RegistryUnavailable: the registry, which has the signature, does not answer.
+        RegistryUnavailable: the registry, which has digests and signatures, does not answer.
     """
-    key, model = loaded.pipeline.model.require_signature, manifest.model
-    if key is None or manifest.adopted:
+    if not required(loaded.pipeline.model) or manifest.adopted:
         return ""
     try:
-        with aliases.registry(loaded) as client:
-            version = client.get_model_version(model.name, str(model.version))
-            check_signature(version, Path(run.plan.model.path), loaded.home / key)
+        check_models(loaded, run)
     except ModelError as error:
         return str(error)
     return ""

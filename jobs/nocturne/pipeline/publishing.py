@@ -22,9 +22,9 @@ from nocturne.host.identity import code
 from nocturne.pipeline.challengers import publish_challengers
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
+from nocturne.pipeline.required import require_as_of_now
 from nocturne.pipeline.runs import as_planned, manifest_in_force
 from nocturne.pipeline.shape import check_shape, note_shape
-from nocturne.pipeline.signer import require_signer
 from nocturne.pipeline.tagging import decision_on, tag_decision
 from nocturne.records.arms import Served
 from nocturne.records.findings import Verdict
@@ -120,7 +120,7 @@ def publish_run(run: Run) -> Manifest:
     """Pass the gate and publish; a run that is already published stays as it is.
 
     Raises:
-        Held, Superseded, PublishError, StateError: nothing was changed.
+        Held, Superseded, PublishError, StateError, ConfigError, ModelError: nothing was changed.
     """
     loaded, output = as_planned(run), table.table_of(run)
     keep = loaded.pipeline.output.keep
@@ -130,7 +130,7 @@ def publish_run(run: Run) -> Manifest:
     else:
         with run.step("publish"):
             gate(run)
-            require_signer(loaded)
+            require_as_of_now(run)
             try:
                 done = _commit(run, output, keep)
             except (FileNotFoundError, StateError, Superseded):

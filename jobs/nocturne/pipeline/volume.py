@@ -72,5 +72,5 @@ def _arrival(plan: RunPlan, loaded: Loaded) -> tuple[str | None, int | None]:
     names = loaded.pipeline.input.partition
     if not names:
         return shown, None
-    over = (config.parse(names, plan.partition.key) + config.period(names)).replace(tzinfo=zone)
-    return shown, round((arrived - over.astimezone(dt.UTC)).total_seconds())
+    over = config.end_of(names, plan.partition.key, loaded.pipeline.schedule.timezone)
+    return shown, round((arrived - over).total_seconds())

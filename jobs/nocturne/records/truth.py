@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from nocturne.codec import Stored
 from nocturne.records.texts import ManifestId, Time
 
-__all__ = ["BETTER", "Against", "Better", "Difference", "Truth", "TruthPart", "part_order"]
+__all__ = [
+    "BETTER",
+    "Against",
+    "Better",
+    "Difference",
+    "Truth",
+    "TruthArm",
+    "TruthPart",
+    "part_order",
+    "told",
+]
 
 Better = Literal["more", "less"]
 
@@ -87,9 +98,24 @@ class Against:
     segments: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TruthArm:
+    """The model of an arm of a canary or split."""
+
+    model: str
+    version: int
+
+
 def _truth_1(fields: dict[str, Any]) -> dict[str, Any]:
     """Neither challengers nor arms were counted, and no estimate was kept."""
     return fields | {"model": "", "model_version": 0}
+
+
+def _truth_2(fields: dict[str, Any]) -> dict[str, Any]:
+    """An arm of another registered model was taken for a version of the champion's."""
+    arms = fields.get("arms", {}).items()
+    of = {name: {"model": fields["model"], "version": version} for name, version in arms}
+    return fields | {"arms": of}
 
 
 @dataclass(frozen=True)
@@ -107,16 +133,17 @@ class Truth(Stored):
         model, model_version: the champion of the night; "", 0 if an earlier Nocturne wrote it.
         unlabelled: scored rows without a label: with no such key, or a null.
         unscored: labels without a scored row.
-        parts: "all", "version 7" for each version that scored rows, "origin=EWR" for segments.
-        arms: arm of a canary or split -> the version that scored its rows.
+        parts: "all", "version 7" for each version that scored rows ("version 7 of MODEL" if it is
+            of another registered model than the champion's), "origin=EWR" for segments.
+        arms: arm of a canary or split -> the model that scored its rows.
         against: challenger -> how it compares.
         left_out: challenger that scored the night -> why it is not compared.
         estimate: what was expected before there were labels (``nocturne.truth.estimate``).
         beyond: what lay beyond ``labels.bounds`` when it was counted, in words.
     """
 
-    VERSION: ClassVar[int] = 2
-    UPGRADES: ClassVar = {1: _truth_1}
+    VERSION: ClassVar[int] = 3
+    UPGRADES: ClassVar = {1: _truth_1, 2: _truth_2}
     mend: ClassVar[str] = "Move it away: the truth is counted anew"
 
     number: int
@@ -131,17 +158,32 @@ class Truth(Stored):
     unlabelled: int
     unscored: int
     parts: dict[str, TruthPart] = field(default_factory=dict)
-    arms: dict[str, int] = field(default_factory=dict)
+    arms: dict[str, TruthArm] = field(default_factory=dict)
     against: dict[str, Against] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     asked: str = ""
     estimate: dict[str, float] = field(default_factory=dict)
     beyond: tuple[str, ...] = ()
 
+    def part_of(self, model: str, version: int) -> str:
+        """The name of the part with the rows that a model has scored."""
+        return f"version {version}" if model == self.model else f"version {version} of {model}"
+
+    @property
+    def arm_parts(self) -> dict[str, str]:
+        """Arm -> the part with its rows. No two arms of a night have one version."""
+        return {name: self.part_of(arm.model, arm.version) for name, arm in self.arms.items()}
+
     @property
     def in_order(self) -> dict[str, TruthPart]:
         """The parts: all rows, versions, segments."""
         return {part: self.parts[part] for part in sorted(self.parts, key=part_order)}
+
+
+def told(part: str, truths: Iterable[Truth]) -> str:
+    """The name of a part over nights, with the arms that it was."""
+    arms = {name for truth in truths for name, of in truth.arm_parts.items() if of == part}
+    return f"{part} ({', '.join(sorted(arms))})" if arms else part
 
 
 def part_order(part: str) -> tuple[bool, bool, str]:

@@ -3,17 +3,24 @@
 MLflow's metrics are append-only, so a night that changed would get a second point. Then the run is
 created again, and the old run goes to the trash.
 
-A tag for each night says which points the run has. Before the points are logged, its value is
-"begun"; then it is the id of what was logged. The run is also created again if a night is only
-begun, since it may have points; if the run is not FINISHED; and if it belongs to another model but
-still has the night.
+A tag for each night, the id of what was logged, says which points the run has. Who adds a night
+says so before, by a tag of its own that is removed afterwards. So of two that add the same night at
+once, one sees the other's tag, as does who comes after one that was killed; then the run is created
+again. It is also created again if it is not FINISHED, or if it belongs to another model but still
+has the night.
+
+Who creates it lists the nights after that. So a run that another process has created meanwhile has
+all that this one knows of, and of two that are FINISHED either may go.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nocturne.report.night import step_of
@@ -65,10 +72,14 @@ def log_series(
         everything: returns the entries of all nights; called only if a run must be created again.
     """
     names = (f"nocturne.{kind}", *_MODEL)
-    runs = client.search_runs([experiment], f"tags.`{names[0]}` = '{pipeline}'")
-    of: dict[tuple[str, ...], list[MlflowRun]] = {}
-    for run in runs:
-        of.setdefault(tuple(run.data.tags.get(name, "") for name in names), []).append(run)
+
+    def runs_of() -> defaultdict[tuple[str, ...], list[MlflowRun]]:
+        found: defaultdict[tuple[str, ...], list[MlflowRun]] = defaultdict(list)
+        for run in client.search_runs([experiment], f"tags.`{names[0]}` = '{pipeline}'"):
+            found[tuple(run.data.tags.get(name, "") for name in names)].append(run)
+        return found
+
+    of = runs_of()
 
     def recreated(identity: tuple[str, ...], old: Iterable[MlflowRun]) -> str:
         tags = dict(zip(names, identity, strict=True))
@@ -78,11 +89,19 @@ def log_series(
         run_id = str(client.create_run(experiment, tags=tags, run_name=title).info.run_id)
         found = (*night, *everything())
         by_key = {entry.key: entry for entry in found if entry.model == identity[1:]}
-        _put(client, run_id, list(by_key.values()))
-        client.set_terminated(run_id, "FINISHED")
-        for gone in [run.info.run_id for run in old] + [run_id] * (not by_key):
-            client.delete_run(gone)
-        return run_id
+
+        def fill() -> None:
+            _put(client, run_id, list(by_key.values()))
+            client.set_terminated(run_id, "FINISHED")
+
+        if not _unless_deleted(client, run_id, fill):
+            return run_id  # another process has begun after this one, and knows all of it
+        gone = [run.info.run_id for run in old] + [run_id] * (not by_key)
+        now = [run for run in runs_of()[identity] if run.info.status == "FINISHED"]
+        others = {run.info.run_id for run in now} - {*gone}
+        for other in {*gone, *(others - {max(others, default="")})}:
+            _unless_deleted(client, other, partial(client.delete_run, other))
+        return max(others, default=run_id)
 
     ids = []
     identity: tuple[str, ...]
@@ -98,14 +117,52 @@ def log_series(
 
 def _added(client: MlflowClient, runs: Sequence[MlflowRun], entry: Entry) -> str | None:
     """Adds the entry to the run and returns its id; None if the run must be created again."""
-    if len(runs) != 1 or runs[0].info.status != "FINISHED":
+    if len(runs) != 1:
         return None
-    run_id, tag = str(runs[0].info.run_id), _tag(entry.key)
-    logged = runs[0].data.tags.get(tag)
-    if logged is None:
-        client.set_tag(run_id, tag, "begun")
+    run_id = str(runs[0].info.run_id)
+    if (logged := _logged(runs[0], entry)) is not None:
+        return run_id if logged == entry.id else None
+    mine, added = f"{_adding(entry)}{os.urandom(8).hex()}", False
+
+    def add() -> None:
+        nonlocal added
+        client.set_tag(run_id, mine, "")
+        if _logged(client.get_run(run_id), entry, mine) is not None:
+            return
         _put(client, run_id, [entry])
-    return run_id if logged in (None, entry.id) else None
+        client.delete_tag(run_id, mine)
+        added = True
+
+    return run_id if _unless_deleted(client, run_id, add) and added else None
+
+
+def _logged(run: MlflowRun, entry: Entry, mine: str = "") -> str | None:
+    """The id of what a run has of a night; None if it has nothing, "" if that is not known.
+
+    Args:
+        mine: the tag of this process, which is adding to the run.
+    """
+    tags: dict[str, str] = run.data.tags
+    others = [name for name in tags if name.startswith(_adding(entry)) and name != mine]
+    if others or run.info.status != "FINISHED" or run.info.lifecycle_stage == "deleted":
+        return ""
+    return tags.get(_tag(entry.key))
+
+
+def _adding(entry: Entry) -> str:
+    """What the tags of those begin with who add the entry's night to a run."""
+    return f"nocturne.adding.{entry.key}."
+
+
+def _unless_deleted(client: MlflowClient, run_id: str, act: Callable[[], None]) -> bool:
+    """Act on a run; False if another process deletes it meanwhile, and that fails."""
+    try:
+        act()
+    except Exception:
+        if client.get_run(run_id).info.lifecycle_stage != "deleted":
+            raise
+        return False
+    return True
 
 
 def _tag(key: str) -> str:

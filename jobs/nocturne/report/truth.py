@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from nocturne.model.tracking import connect, experiment_id, reachable
 from nocturne.records.truth import Truth
@@ -44,21 +45,26 @@ def log_truth(
 
 
 def _entries(key: str, truth: Truth) -> list[Entry]:
-    versions = [part.removeprefix(_VERSION) for part in truth.parts if part.startswith(_VERSION)]
-    if str(truth.model_version) not in versions:  # no label came for its rows
-        versions.append(str(truth.model_version))
+    """The champion's, and those of arms for whose rows labels came."""
+    arms = {part: truth.arms[name] for name, part in truth.arm_parts.items()}
+    champion = truth.part_of(truth.model, truth.model_version)  # also if no label came for its rows
+    models = {champion: (truth.model, str(truth.model_version))}
+    for part in truth.parts:
+        if part in arms:
+            models[part] = arms[part].model, str(arms[part].version)
+        elif part.startswith(_VERSION):  # rows of another program that were adopted may have any
+            models[part] = truth.model, part.removeprefix(_VERSION)
     id_ = f"{truth.manifest}:{truth.number}"
     return [
-        Entry(key, id_, (truth.model, version), lambda v=version: truth_values(truth, v))  # type: ignore[misc]
-        for version in versions
+        Entry(key, id_, model, partial(truth_values, truth, part)) for part, model in models.items()
     ]
 
 
-def truth_values(truth: Truth, version: str) -> Mapping[str, float]:
-    """Every number of a version's rows; of the champion, those of all rows and challengers too."""
-    part = truth.parts.get(f"{_VERSION}{version}")
-    values = {metric_name("truth", name): v for name, v in (part.figures if part else {}).items()}
-    if version != str(truth.model_version):
+def truth_values(truth: Truth, part: str) -> Mapping[str, float]:
+    """Every number of a model's rows; of the champion, those of all rows and challengers too."""
+    own = truth.parts.get(part)
+    values = {metric_name("truth", name): v for name, v in (own.figures if own else {}).items()}
+    if part != truth.part_of(truth.model, truth.model_version):
         return values
     values["truth.unlabelled"], values["truth.unscored"] = truth.unlabelled, truth.unscored
     for name, value in truth.estimate.items():

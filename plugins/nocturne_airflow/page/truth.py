@@ -63,7 +63,10 @@ def truth(
         until=until,
         nights=nights,
         points=_points(found, figure),
-        parts=[(p, _of_part(found, figure, p)) for p in parts_of(found)[1 : 1 + _ARMS]],
+        parts=[
+            (told, _of_part(found, figure, part))
+            for part, told in [*parts_of(found).items()][1 : 1 + _ARMS]
+        ],
         challengers=[(c, _of_challenger(found, figure, c)) for c in challengers],
         reliability=_reliability(last),
         trust=trust_now(found),

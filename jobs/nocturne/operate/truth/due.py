@@ -7,7 +7,7 @@ import datetime as dt
 from nocturne.config import Loaded, end_of
 from nocturne.errors import NocturneError, NotReady, RetryableError, StoreRefused
 from nocturne.operate.truth.files import label_table, signature
-from nocturne.operate.truth.nights import mark
+from nocturne.operate.truth.marks import is_logged, told_file
 from nocturne.operate.truth.sides import Sides, truth_of
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
@@ -64,10 +64,10 @@ def _due(sides: Sides, at: dt.datetime) -> list[tuple[Partition, str]]:
     table, found = label_table(loaded, labels), list[tuple[Partition, str]]()
     with sides.listed():
         for night in sides.partitions():
-            there = _there(loaded, night) + dt.timedelta(hours=labels.delay_hours)
-            is_settled = at > there + dt.timedelta(days=labels.settle_days)
-            if at < there:
+            for_s = (at - _end(loaded, night)).total_seconds() - labels.delay_hours * 3600
+            if for_s < 0:
                 continue
+            is_settled = for_s > labels.settle_days * 86_400
             try:
                 if (manifest := sides.manifest(night)) is None:
                     continue
@@ -89,20 +89,25 @@ _DONE: dict[str, tuple[str, str]] = {}
 
 
 def _is_done(state: PartitionState, manifest: Manifest, asked: str) -> bool:
-    """Whether that was counted, and somebody was told of what is beyond the bounds."""
+    """Whether that was counted and logged, and somebody told of what is beyond the bounds.
+
+    Who counted it may have been killed before it was, or MLflow did not answer.
+    """
     name, scores = str(state.place("truth")), (manifest.id, asked)
     if _DONE.get(name) == scores:
         return True
     truth = truth_of(state, manifest)
     if truth is None or truth.asked != asked:
         return False
-    if truth.beyond and not mark(state, truth, "told").is_file():
+    if truth.model and not is_logged(state, truth):
+        return False
+    if truth.beyond and not told_file(state, truth.number).is_file():
         return False
     _DONE[name] = scores
     return True
 
 
-def _there(loaded: Loaded, night: Partition) -> dt.datetime:
+def _end(loaded: Loaded, night: Partition) -> dt.datetime:
     """The end of a partition; of an unpartitioned table a time long ago."""
     if not loaded.pipeline.input.partition:
         return dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

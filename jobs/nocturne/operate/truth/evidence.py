@@ -68,6 +68,10 @@ def evidence_of(loaded: Loaded, *, ask: bool = True) -> Evidence:
     found = replace(found, mean=pooled(list(found.nights.values())), segments=values)
     lacks = [*(_moved(sides, found) if ask else _replaced(sides, found)), *_lacks(promote, found)]
     lacks += _uncovered(nights)
+    if found.challenger == found.champion:
+        lacks.append(
+            f"{name} is version {found.champion}, as the {alias} is: there is nothing to move"
+        )
     if promote.unless is not None and not (values or undefined):
         lacks.append(f"no value of {promote.unless.segment} was counted")
     why = "; ".join(lacks) or _in_words(found, nights)

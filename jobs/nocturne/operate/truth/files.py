@@ -87,21 +87,37 @@ def label_files(
     files = tuple(listing.files) if listing is not None else ()
     if listing is None or not files:
         raise InputError(f"there are no labels for {night.key} in {table.folder(night)} yet")
-    rows, schemas = 0, []
+    rows, whole = 0, pa.schema([])
     for path in files:
         with reading(path), pq.ParquetFile(native(path)) as file:
             schema = file.schema_arrow.remove_metadata()
             if missing := [name for name in needed if name not in schema.names]:
                 raise InputError(f"{path} has no column {choices(missing)}, which labels need")
             rows += file.metadata.num_rows
-            schemas.append(plain(schema.empty_table()).schema)
-    whole = pa.unify_schemas(schemas, promote_options="permissive")
+            own = plain(schema.empty_table()).schema
+        whole = _with(whole, own, path)
     if problems := listing.problems(set(whole.names), {}):
         raise InputError(
             f"the labels of {night.key} are not what readers of the table see: "
             f"{'; '.join(problems[:5])}. Have the partition rewritten"
         )
     return LabelFiles(files, rows, whole)
+
+
+def _with(others: pa.Schema, own: pa.Schema, path: Location) -> pa.Schema:
+    """The columns of several files together.
+
+    Raises:
+        InputError: a column has two types of which neither holds the other.
+    """
+    try:
+        return pa.unify_schemas([others, own], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{path} does not go together with the other files of its labels: "
+            f"{redacted(error).rstrip('.')}. Have all of them written with the same columns and "
+            "types"
+        ) from None
 
 
 def signature(files: Sequence[Location]) -> list[tuple[str, int, int]]:

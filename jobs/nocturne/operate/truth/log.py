@@ -9,7 +9,8 @@ from nocturne import config, report
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError, NocturneError
 from nocturne.model.tracking import without_secret
-from nocturne.operate.truth.nights import NightTruth, mark
+from nocturne.operate.truth.marks import is_logged, logged_file, told_file
+from nocturne.operate.truth.nights import NightTruth
 from nocturne.operate.truth.sides import Sides, truth_of
 from nocturne.pipeline.runs import logged_to
 from nocturne.records.partition import Partition
@@ -29,8 +30,8 @@ def log_truths(loaded: Loaded, found: Sequence[NightTruth]) -> None:
         truth = one.truth
         if truth is None or not truth.model:
             continue
-        logged = mark(_state(sides, one.partition), truth, "logged")
-        if logged.is_file():
+        state = _state(sides, one.partition)
+        if is_logged(state, truth):
             continue
         try:
             report.log_truth(
@@ -50,7 +51,7 @@ def log_truths(loaded: Loaded, found: Sequence[NightTruth]) -> None:
                 one.partition,
             )
             return
-        write_atomic(logged, b"")
+        write_atomic(logged_file(state), b"%d" % truth.number)
 
 
 def note_told(loaded: Loaded, told: Sequence[str]) -> None:
@@ -67,8 +68,7 @@ def note_told(loaded: Loaded, told: Sequence[str]) -> None:
         key, _, number = name.rpartition(":")
         if not (key and number.isdecimal()):
             raise ConfigError(f"--told: got {name!r}, expected PARTITION:NUMBER")
-        place = _state(sides, key).place("truth")
-        write_atomic(place / f"{int(number):06d}.told", b"")
+        write_atomic(told_file(_state(sides, key), int(number)), b"")
 
 
 def untold(loaded: Loaded, found: Sequence[NightTruth]) -> dict[str, list[str]]:
@@ -79,7 +79,7 @@ def untold(loaded: Loaded, found: Sequence[NightTruth]) -> dict[str, list[str]]:
         for one in found
         if one.truth is not None
         and one.truth.beyond
-        and not mark(_state(sides, one.partition), one.truth, "told").is_file()
+        and not told_file(_state(sides, one.partition), one.truth.number).is_file()
     }
 
 

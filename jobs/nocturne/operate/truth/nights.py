@@ -13,7 +13,6 @@ from nocturne.config.labels import Labels
 from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, InputChanged, NocturneError, RetryableError, choices
 from nocturne.hiding import redacted
-from nocturne.objects import Location
 from nocturne.operate.truth.counts import counted
 from nocturne.operate.truth.estimates import estimate_of
 from nocturne.operate.truth.files import LabelFiles, label_files, signature
@@ -23,13 +22,13 @@ from nocturne.operate.truth.sides import Sides, key_of, last_truth, truth_of
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
-from nocturne.records.truth import Truth
+from nocturne.records.truth import Truth, TruthArm
 from nocturne.store.files import digest, file_digest
-from nocturne.store.partition_state import PartitionState, now
+from nocturne.store.partition_state import now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
 
-__all__ = ["NightTruth", "beyond", "mark", "truths_of"]
+__all__ = ["NightTruth", "beyond", "truths_of"]
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,6 @@ def truths_of(loaded: Loaded, nights: Sequence[Partition]) -> list[NightTruth]:
     return found
 
 
-def mark(state: PartitionState, truth: Truth, what: str) -> Location:
-    """The file that says that a version of a night's truth was ``logged`` or ``told``."""
-    return state.place("truth") / f"{truth.number:06d}.{what}"
-
-
 def _truth(sides: Sides, night: Partition) -> NightTruth:
     loaded, labels, state = sides.loaded, sides.labels, sides.state(night)
     manifest = sides.manifest(night) or PublishedNights(loaded).manifest(night)  # which raises
@@ -95,12 +89,22 @@ def _truth(sides: Sides, night: Partition) -> NightTruth:
             f"the labels of {night.key} were replaced while they were counted; count them again"
         )
     while True:
-        made = Truth(last_truth(state) + 1, now(), manifest.id, hashes, asked=asked, **counts)
-        made = replace(made, beyond=beyond(labels, made))
-        if write(state.place("truth") / f"{made.number:06d}.json", made, exclusive=True):
-            return NightTruth(night.key, made, new=True)
-        if (truth := known()) is not None:  # another process has counted too
+        number = last_truth(state) + 1
+        if (truth := known()) is not None:  # another process has counted too, at the same time
             return NightTruth(night.key, truth)
+        made = Truth(number, now(), manifest.id, hashes, asked=asked, **counts)
+        made = replace(_of_models(made), beyond=beyond(labels, made))
+        if write(state.place("truth") / f"{number:06d}.json", made, exclusive=True):
+            return NightTruth(night.key, made, new=True)
+
+
+def _of_models(truth: Truth) -> Truth:
+    """The same; parts that are named by the version alone name the model of an arm too."""
+    names = {
+        f"version {arm.version}": truth.part_of(arm.model, arm.version)
+        for arm in truth.arms.values()
+    }
+    return replace(truth, parts={names.get(n, n): part for n, part in truth.parts.items()})
 
 
 def _counts(
@@ -126,7 +130,7 @@ def _counts(
     return counts | {
         "model": manifest.model.name,
         "model_version": manifest.model.version,
-        "arms": {arm.name: arm.version for arm in arms},
+        "arms": {arm.name: TruthArm(arm.model, arm.version) for arm in arms},
         "left_out": left_out,
         "estimate": estimate_of(labels, run, output) if counts["kind"] == "classes" else {},
     }
@@ -159,8 +163,13 @@ def _output(labels: Labels, encoding: Encoding) -> str:
 
 
 def beyond(labels: Labels, truth: Truth) -> tuple[str, ...]:
-    """What of the night lies beyond ``labels.bounds``, in words."""
-    figures, found = truth.parts["all"].figures, []
+    """What lies beyond ``labels.bounds``, or that no label is of the night's rows, in words."""
+    figures, found = truth.parts["all"].figures, list[str]()
+    if truth.unscored and truth.unlabelled and not truth.rows:
+        found.append(
+            f"none of its {truth.unscored:,} labels has the key of one of its "
+            f"{truth.unlabelled:,} scored rows: look at labels.key, or whether they are its labels"
+        )
     for name, bound in labels.bounds.items():
         if (value := figures.get(name)) is None:
             if truth.rows:

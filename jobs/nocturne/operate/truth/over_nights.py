@@ -14,7 +14,7 @@ from nocturne.operate.truth.nights import beyond
 from nocturne.operate.truth.sides import labels_of, truth_of
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.manifest import PublishedNight
-from nocturne.records.truth import BETTER, Truth, part_order
+from nocturne.records.truth import BETTER, Truth, part_order, told
 from nocturne.store.run import Run
 
 __all__ = ["TruthNight", "figures_of", "parts_of", "trust_now", "truth_nights"]
@@ -97,11 +97,16 @@ def figures_of(nights: Sequence[TruthNight], own: Sequence[str] = ()) -> list[st
     return [name for name in (*BETTER, "bias", "positive", *own) if name in there]
 
 
-def parts_of(nights: Sequence[TruthNight]) -> list[str]:
-    """The parts that the nights have: all rows, versions if there are several, segments."""
-    parts = {part for night in nights if night.truth is not None for part in night.truth.parts}
+def parts_of(nights: Sequence[TruthNight]) -> dict[str, str]:
+    """The parts that the nights have: all rows, versions if there are several, segments.
+
+    Each with its name for people, which says the arms too.
+    """
+    truths = [night.truth for night in nights if night.truth is not None]
+    parts = {part for truth in truths for part in truth.parts}
     versions = {part for part in parts if part.startswith("version ")}
-    return sorted(parts - versions if len(versions) == 1 else parts, key=part_order)
+    shown = sorted(parts - versions if len(versions) == 1 else parts, key=part_order)
+    return {part: told(part, truths) for part in shown}
 
 
 def _estimate(labels: Labels, nights: PublishedNights, night: PublishedNight) -> dict[str, float]:

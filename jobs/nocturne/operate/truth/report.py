@@ -56,14 +56,14 @@ def _rows(
 ) -> list[tuple[str, int, dict[str, float]]]:
     """Each part's rows, and the mean of its figures over the nights that have them."""
     lines = []
-    for part in parts_of(found):
+    for part, told in parts_of(found).items():
         rows = sum(int(night.figure("rows", part) or 0) for night in found)
         means = {}
         for name in names:
             values = [v for night in found if (v := night.figure(name, part)) is not None]
             if values:
                 means[name] = sum(values) / len(values)
-        lines.append((part, rows, means))
+        lines.append((told, rows, means))
     return lines
 
 

@@ -16,7 +16,7 @@ from nocturne.operate.truth.files import LabelFiles
 from nocturne.operate.truth.joining import Buckets, buckets_for, repeated
 from nocturne.operate.truth.scores import ScoreFiles
 from nocturne.operate.truth.sides import key_of
-from nocturne.operate.truth.values import Kind, are_two, kind_of, refuse_unlike
+from nocturne.operate.truth.values import Kind, are_two, is_number, kind_of, refuse_unlike
 from nocturne.records.manifest import Manifest
 
 __all__ = ["LABEL", "WEIGHT", "JoinedRows", "RepeatedKeys", "Scored", "of_challenger"]
@@ -117,6 +117,7 @@ class JoinedRows:
 
     def _score_columns(self, schema: pa.Schema) -> list[str]:
         labels = self._labels
+        self._check_weight(schema)
         wanted = {
             "labels.key": self._key,
             "labels.segments": labels.segments,
@@ -134,6 +135,15 @@ class JoinedRows:
         if labels.metrics:  # Spark compares no lists
             return [field.name for field in schema if not pa.types.is_nested(field.type)]
         return list(dict.fromkeys(name for names in wanted.values() for name in names))
+
+    def _check_weight(self, scores: pa.Schema) -> None:
+        """Raises: InputError if the column of the weights, if there is one, is no number."""
+        for schema in (self._files.schema, scores):
+            if (name := self._labels.weight) is not None and name in schema.names:
+                type_ = schema.field(name).type
+                if not (is_number(type_) or pa.types.is_boolean(type_) or pa.types.is_null(type_)):
+                    raise InputError(f"labels.weight: {name} is {type_}, expected numbers")
+                return
 
     def _with_challengers(self) -> pa.Schema:
         """The columns of the scores, and those of the challengers."""

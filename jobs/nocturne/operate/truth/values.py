@@ -14,7 +14,16 @@ from nocturne.columns.types import is_text
 from nocturne.config.labels import Labels
 from nocturne.errors import InputError
 
-__all__ = ["Kind", "are_two", "kind_of", "known", "refuse_unlike", "values_of", "words"]
+__all__ = [
+    "Kind",
+    "are_two",
+    "is_number",
+    "kind_of",
+    "known",
+    "refuse_unlike",
+    "values_of",
+    "words",
+]
 
 Kind = Literal["classes", "numbers", "multiclass"]
 
@@ -28,7 +37,7 @@ def known(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def are_two(column: pa.ChunkedArray) -> bool:
     """Whether all known values of a column of numbers are 0 or 1."""
-    if not _is_number(column.type):
+    if not is_number(column.type):
         return False
     values = column.filter(known(column))
     two = pa.array([0, 1]).cast(pa.float64())
@@ -47,7 +56,7 @@ def kind_of(labels: Labels, type_: pa.DataType, two: bool) -> Kind:
     if labels.kind == "multiclass":
         return "multiclass"
     if (positive := labels.positive) is not None:
-        of_type = {bool: pa.types.is_boolean(type_), int: _is_number(type_), str: is_text(type_)}
+        of_type = {bool: pa.types.is_boolean(type_), int: is_number(type_), str: is_text(type_)}
         if not of_type[type(positive)]:
             raise InputError(
                 f"labels.positive is {positive!r}, and the label {labels.column!r} is {type_}: say "
@@ -56,7 +65,7 @@ def kind_of(labels: Labels, type_: pa.DataType, two: bool) -> Kind:
         return "classes"
     if pa.types.is_boolean(type_) or pa.types.is_null(type_):
         return labels.kind or "classes"
-    if not _is_number(type_):
+    if not is_number(type_):
         raise InputError(
             f"the label {labels.column!r} is {type_}: say which value is the positive one "
             "(labels.positive), or that it is compared with a predicted class (labels.kind: "
@@ -103,7 +112,7 @@ def words(column: pa.ChunkedArray, name: str) -> pa.Array:
     try:
         if pa.types.is_floating(type_) or pa.types.is_decimal(type_):
             column = column.cast(pa.int64())
-        if not (is_text(type_) or _is_number(type_) or pa.types.is_boolean(type_)):
+        if not (is_text(type_) or is_number(type_) or pa.types.is_boolean(type_)):
             raise pa.ArrowInvalid("neither a word nor a whole number")
         return _joined(column.cast(pa.string()).chunks)
     except pa.ArrowInvalid:
@@ -131,7 +140,8 @@ def _joined(chunks: Iterable[pa.Array]) -> pa.Array:
     return pa.concat_arrays([pa.array([], pa.string()), *chunks])
 
 
-def _is_number(type_: pa.DataType) -> bool:
+def is_number(type_: pa.DataType) -> bool:
+    """Whether values of a type are numbers."""
     return bool(
         pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
     )
