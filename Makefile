@@ -12,7 +12,8 @@ UV_VERSION := 0.13.9
 # uv reads UV_FIND_LINKS where pip reads PIP_FIND_LINKS: local wheels serve both.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export VIRTUAL_ENV := $(CURDIR)/.venv
-SCRIPTS := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))conf/compose
+# By the shell: make's own functions split a path at its spaces.
+SCRIPTS := $(shell dirname -- "$(strip $(MAKEFILE_LIST))")/conf/compose
 export NOCTURNE_HOME ?= $(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -51,13 +52,13 @@ bench: setup ## Measure against the other engines on this machine's CPU (hours: 
 	@python -m benchmarks
 
 secrets: ## Make .env and secrets/ for Docker Compose (docs/compose.md)
-	@$(SCRIPTS)/secrets.sh
+	@"$(SCRIPTS)/secrets.sh"
 
 backup: ## Write the databases, the object store and the scores of the Compose stack to backups/
-	@$(SCRIPTS)/backup.sh
+	@"$(SCRIPTS)/backup.sh"
 
 restore: ## Put a backup into an empty Compose stack (BACKUP=backups/TIME)
-	@$(SCRIPTS)/restore.sh "$(BACKUP)"
+	@"$(SCRIPTS)/restore.sh" "$(BACKUP)"
 
 compose-check: setup ## Run the Compose stack from nothing on this machine's Docker engine, and kill its parts (MORE=1)
 	@PYTHONPATH=tests python -m compose.check $(if $(MORE),--more)

@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
-# Makes secrets/, a file for each secret of the stack, and .env. What is there already stays as it
-# is, since the databases need their passwords and keys; what is missing is added. Nothing is
-# written unless every value could be made. `make secrets` runs this.
+# Makes secrets/ (or the folder that NOCTURNE_SECRETS names, here or in .env), a file for each secret
+# of the stack, and .env. What is there already stays as it is, since the databases need their
+# passwords and keys; what is missing is added. Nothing is written unless every value could be made.
+# `make secrets` runs this.
 set -euo pipefail
 shopt -s inherit_errexit
 umask 077
 
-new=$(mktemp --directory ./.secrets.XXXXXX)
-trap 'rm -rf "$new"' EXIT
+folder=${NOCTURNE_SECRETS:-}
+[ -n "$folder" ] || [ ! -e .env ] || folder=$(sed -n 's/^NOCTURNE_SECRETS=//p' .env)
+folder=${folder:-./secrets}
+mkdir -p "$folder"
+chmod 700 "$folder" # it may be older than this
+
+# In the folder itself: a move within a file system is done at once or not at all.
+new=$(mktemp --directory "$folder/.new.XXXXXX")
+trap 'rm -rf "$new"; rmdir "$folder" 2> /dev/null || true' EXIT
 
 # Letters and digits only where a value stands in a URL. Values have no end of line.
 hex() { local value; value=$(openssl rand -hex "$2"); printf %s "$value" > "$new/$1"; }
@@ -51,10 +59,17 @@ FILE
 
 # Containers read them as users of their own. On this host nobody else can enter the folder.
 chmod 444 "$new"/*
-mkdir -p secrets
+for file in "$new"/*; do
+  there=$folder/${file##*/}
+  [ ! -e "$there" ] || { [ -f "$there" ] && [ -s "$there" ]; } || {
+    echo "secrets: $there is empty or no file (Docker makes a folder where a file is missing):" \
+      "remove it, and try again" >&2
+    exit 1
+  }
+done
 made=0
 for file in "$new"/*; do
-  [ -e "secrets/${file##*/}" ] || { mv "$file" secrets/; made=$((made + 1)); }
+  [ -e "$folder/${file##*/}" ] || { mv "$file" "$folder/"; made=$((made + 1)); }
 done
 [ -e .env ] || cp .env.example .env
-echo "Made $made new secrets in secrets/. Next: docker compose build && docker compose up --detach"
+echo "Made $made new secrets in $folder/. Next: docker compose build && docker compose up --detach"

@@ -222,6 +222,41 @@ def test_make_secrets_writes_nothing_if_a_value_can_not_be_made(tmp_path: Path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == [".env.example", "programs"]
 
 
+def test_make_secrets_closes_a_folder_that_was_there(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir(mode=0o755)
+    assert made_secrets(tmp_path).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("wrong", ["empty", "a folder"])  # which Docker makes for a missing file
+def test_make_secrets_takes_nothing_but_a_file_with_a_value_for_a_secret(
+    tmp_path: Path, wrong: str
+) -> None:
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    place = tmp_path / "secrets" / "redis_password"
+    place.parent.mkdir()
+    place.touch() if wrong == "empty" else place.mkdir()
+    done = make_secrets(tmp_path)
+    assert done.returncode != 0
+    assert "secrets/redis_password is empty or no file" in done.stderr
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_make_secrets_makes_them_where_the_stack_looks_for_them(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"NOCTURNE_SECRETS={tmp_path}/else where\n")
+    make_secrets(tmp_path).check_returncode()
+    assert sorted(values(tmp_path / "else where")) == SECRETS
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_make_secrets_works_in_a_folder_with_spaces(tmp_path: Path) -> None:
+    place = tmp_path / "a folder"
+    shutil.copytree(ROOT / "conf/compose", place / "conf/compose")
+    for name in ("Makefile", ".env.example"):
+        shutil.copy(ROOT / name, place)
+    subprocess.run(["make", "secrets"], cwd=place, check=True)
+    assert sorted(values(place / "secrets")) == SECRETS
+
+
 def test_the_example_names_every_optional_variable_with_its_default() -> None:
     named = dict(re.findall(r"^#(\w+)=(.*)$", EXAMPLE, re.MULTILINE))
     assert named == dict(re.findall(r"\$\{(\w+):-([^}]*)\}", TEXT))
