@@ -621,6 +621,27 @@ def test_a_restore_refuses_what_is_no_backup_or_not_whole_before_it_touches_anyt
     done = restore(tmp_path)
     assert done.returncode == 1
     assert f"{tmp_path} is not whole" in done.stderr
+    # Cut off itself, it still is right about what it names.
+    (tmp_path / "SHA256SUMS").write_bytes(sums.stdout.splitlines(keepends=True)[0])
+    assert f"{tmp_path} is not whole" in restore(tmp_path).stderr
+
+
+@pytest.mark.parametrize("name", ["backup", "restore"])
+def test_one_backup_or_restore_is_at_work_at_a_time(tmp_path: Path, name: str) -> None:
+    for file in ("airflow.dump", "mlflow.dump", "files.tar"):
+        (tmp_path / file).touch()
+    words = "sha256sum airflow.dump mlflow.dump files.tar > SHA256SUMS"
+    subprocess.run(words, shell=True, cwd=tmp_path, check=True)
+    done = subprocess.run(
+        ["flock", ".", ROOT / "conf" / "compose" / f"{name}.sh", "."],
+        cwd=tmp_path,
+        env={"PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"{name}: a backup or a restore is at work in this folder" in done.stderr
 
 
 def test_a_backup_has_both_databases_and_every_volume_that_holds_what_was_made() -> None:
