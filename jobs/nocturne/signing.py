@@ -58,7 +58,7 @@ class PrivateKey:
     @property
     def password_in(self) -> str:
         """The variable with its password; if none is set, the one to set."""
-        return next((name for name in self.passwords if name in os.environ), self.passwords[0])
+        return next((name for name in self.passwords if os.environ.get(name)), self.passwords[0])
 
     def __str__(self) -> str:
         return str(self.path)

@@ -488,6 +488,22 @@ def test_what_was_added_to_a_logged_model_is_taken_away_if_it_is_not_registered(
     assert ADDED not in tags_of(uri)
 
 
+def test_a_version_that_is_there_when_it_is_interrupted_leaves_no_tag(
+    home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, data = _logged_lines(tmp_path / "rows.parquet")
+    create = getattr(mlflow.MlflowClient, CREATE)
+
+    def interrupted(*arguments: Any, **more: Any) -> None:
+        create(*arguments, **more)
+        interrupt()
+
+    monkeypatch.setattr(mlflow.MlflowClient, CREATE, interrupted)
+    assert register(uri, "--feature", "x", "--feature", "y", data=data).exit_code != 0
+    assert CliRunner().invoke(app, ["digest", "new", "1"]).exit_code == 0
+    assert ADDED not in tags_of(uri)
+
+
 def tags_of(uri: str) -> dict[str, str]:
     model: dict[str, str] = mlflow.get_logged_model(uri.removeprefix("models:/")).tags
     return model

@@ -186,6 +186,9 @@ def test_a_key_with_a_password_and_one_of_the_environment(
     said = not_signed("--key", str(private))
     assert "locked.pem has a password: set NOCTURNE_MODEL_SIGNING_PASSWORD" in said
     monkeypatch.setenv("NOCTURNE_SIGNING_KEY", str(private))
+    monkeypatch.setenv("NOCTURNE_MODEL_SIGNING_PASSWORD", "")  # as Compose sets what is not given
+    monkeypatch.setenv("NOCTURNE_SIGNING_PASSWORD", "sesame")
+    assert CliRunner().invoke(app, ["sign", "small", "1", "--key", str(private)]).exit_code == 0
     monkeypatch.setenv("NOCTURNE_SIGNING_PASSWORD", "wrong")
     assert "has another password (set NOCTURNE_MODEL_SIGNING_PASSWORD)" in not_signed()
     monkeypatch.setenv("NOCTURNE_MODEL_SIGNING_PASSWORD", "too")

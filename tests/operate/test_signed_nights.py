@@ -25,7 +25,8 @@ from nocturne.pipeline.model import client_of
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
-from nocturne.signing import KEY
+from nocturne.records.manifest import Manifest
+from nocturne.signing import KEY, key_of_nights, sign
 from nocturne.store.files import file_digest
 from pipeline.conftest import (
     DAYS,
@@ -218,6 +219,41 @@ def test_no_baseline_is_made_of_a_forged_profile(signing: config.Loaded) -> None
     profile.write_text(profile.read_text() + " ")
     with pytest.raises(StateError, match="profile.json is not what was signed with manifest"):
         night_of(loaded, DAYS[2])
+
+
+def signed_before(loaded: config.Loaded, manifest: Manifest) -> None:
+    """Make a night's manifest one that was signed before it named records and statistics."""
+    state = Places.of(loaded).state.partition(manifest.partition)
+    path = Path(str(state.manifest_file(manifest.id)))
+    fields = json.loads(path.read_text())
+    del fields["profile_sha256"], fields["signature"]
+    for file in (*fields["outputs"], *fields["quarantine"]):
+        del file["result"]
+    folder = loaded.home / "signed" / manifest.id
+    folder.mkdir(parents=True)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    (folder / "manifest.json").write_text(text)
+    key = key_of_nights()
+    assert key is not None
+    path.chmod(0o644)
+    path.write_text(json.dumps(fields | {"signature": sign(folder, key)}))
+
+
+def test_nights_that_were_signed_before_they_named_their_statistics_stop_no_other(
+    signing: config.Loaded,
+) -> None:
+    first = night_of(signing, DAYS[0])
+    signed_before(signing, first)
+    assert verified(signing).ok
+    judgement = judgement_of(signing, night_of(signing, DAYS[1]))
+    assert list(judgement.drift.history) == [f"{first.partition.key}:{first.id}"]
+    loaded = switched_on(signing, "drift", baseline={"first": DAYS[0], "last": DAYS[1]})
+    judgement = judgement_of(loaded, night_of(loaded, DAYS[2]))
+    assert [name.partition(":")[0] for name in judgement.drift.baseline] == [DAYS[1]]
+    add_rows(loaded, DAYS[0])
+    assert night_of(loaded, DAYS[0]).rows_published == 610
+    judgement = judgement_of(loaded, night_of(loaded, DAYS[3]))
+    assert [name.partition(":")[0] for name in judgement.drift.baseline] == [DAYS[0], DAYS[1]]
 
 
 def test_verify_checks_the_signature_of_the_model_too(project: Project, tmp_path: Path) -> None:

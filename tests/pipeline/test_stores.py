@@ -551,6 +551,15 @@ def test_a_model_is_fetched_once_and_must_be_what_was_pinned(
     assert not cached.exists()
 
 
+def test_no_model_is_fetched_to_verify_its_digest(in_store: Project, tmp_path: Path) -> None:
+    loaded = in_store(model__require_digest=True)
+    in_child(lambda: night_of(loaded, DAYS[0]))
+    models = tmp_path / "cache" / "nocturne" / "models"
+    shutil.rmtree(models)
+    assert nocturne("verify", "p", "--date", DAYS[0])[0]["ok"]
+    assert not [*models.glob("*")]
+
+
 @pytest.mark.long
 def test_what_is_published_while_its_status_is_read_is_found(
     in_store: Project, bucket: Bucket

@@ -312,6 +312,8 @@ class TestFigures:
         )
         write_labels(loaded, labels(range(599, 1199), [True, False] * 300))
         assert judged(loaded).beyond == ()
+        write_labels(loaded, labels(range(601), [None] * 600 + [True]))  # not known yet
+        assert judged(loaded).beyond == ()
 
     @pytest.mark.parametrize(
         ("late", "key", "why"),

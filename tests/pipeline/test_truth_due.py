@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from nocturne.operate.truth.due import due_nights, labels_seen
 from nocturne.operate.truth.estimates import trust
 from nocturne.operate.truth.evidence import evidence_of, promote_on
 from nocturne.operate.truth.log import log_truths
+from nocturne.operate.truth.marks import logged_file
 from nocturne.operate.truth.nights import NightTruth, truths_of
 from nocturne.operate.truth.over_nights import truth_nights
 from nocturne.pipeline.nights import PublishedNights
@@ -125,6 +127,21 @@ class TestDue:
         assert not count(loaded, due_nights(loaded))[0].new
         assert due_nights(loaded) == []
         assert len(truth_runs(loaded)) == 1
+
+    @pytest.mark.parametrize("later", [False, True], ids=["in force", "restored"])
+    def test_what_an_earlier_version_has_logged_is_not_due_again(
+        self, project: Project, later: bool
+    ) -> None:
+        """It had a mark for each number; MLflow has the last one."""
+        loaded = with_days(project)
+        night(loaded)
+        write_labels(loaded, chance(DAYS[0]), DAYS[0])
+        count(loaded, nights_of(loaded, DAYS[:1]))
+        logged = logged_file(PublishedNights(loaded).state_of(nights_of(loaded)[0]))
+        Path(str(logged)).rename(str(logged.with_name("000001.logged")))
+        if later:
+            Path(str(logged.with_name("000002.logged"))).touch()
+        assert [n.key for n in due_nights(loaded)] == list(DAYS[:1] if later else ())
 
     def test_the_last_days_of_the_calendar_hide_no_other(self, project: Project) -> None:
         """As some say for "never"; and ``settle_days`` may be longer than that."""

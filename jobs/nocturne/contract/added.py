@@ -57,9 +57,12 @@ def added(
     mine = " ".join([os.urandom(8).hex(), *names])
     client.set_logged_model_tags(model_id, {ADDED: mine})
 
+    def is_mine() -> bool:
+        return bool(client.get_logged_model(model_id).tags.get(ADDED) == mine)
+
     def check() -> None:
         require_unregistered(model_id)
-        if client.get_logged_model(model_id).tags.get(ADDED) != mine:
+        if not is_mine():
             raise ModelError(
                 f"another registration of the logged model {model_id} began meanwhile, and its "
                 "files are that one's now. Wait for it, and log the model once more for another one"
@@ -71,9 +74,11 @@ def added(
         yield check
     except BaseException:
         with suppress(Exception):  # the error that comes first is the one to be told
-            check()  # an answer of the registry may be lost
-            _write(client, model, {name: before.get(name) for name in files})
-            _forget(client, model_id)
+            if is_mine():
+                with suppress(ModelError):
+                    require_unregistered(model_id)  # an answer of the registry may be lost
+                    _write(client, model, {name: before.get(name) for name in files})
+                _forget(client, model_id)
         raise
     _forget(client, model_id)
 

@@ -14,7 +14,7 @@ from nocturne.model.copies import fetch_model
 from nocturne.pipeline.nights import PublishedNights, night_in_force
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import settings_of
-from nocturne.pipeline.signer import as_signed, profile_of
+from nocturne.pipeline.signer import as_signed, names_profile, profile_of
 from nocturne.records.drift import Baseline
 from nocturne.records.manifest import PublishedNight
 from nocturne.store.run import Run
@@ -37,6 +37,7 @@ def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str, list[Pu
     if setting == "model":
         return model.baseline, "", []
     chosen = _nights_compared_before(run, loaded) or _chosen(run, loaded, setting)
+    chosen = [night for night in chosen if names_profile(loaded, night.manifest)]
     if isinstance(setting, Span):
         description = f"the {len(chosen)} published nights from {setting.first} to {setting.last}"
     else:

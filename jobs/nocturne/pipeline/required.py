@@ -54,7 +54,8 @@ def check_models(loaded: Loaded, run: Run) -> None:
         ModelError, RegistryUnavailable: as ``require_as_of_now``.
     """
     section, of_registry = loaded.pipeline.model, uris(loaded.pipeline.registry, loaded.home)
-    fetch_models(run)
+    if section.require_signature is not None:  # the plan has the digests
+        fetch_models(run)
     with reachable(of_registry["registry_uri"]):
         from mlflow.exceptions import MlflowException
 

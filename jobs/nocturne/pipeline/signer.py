@@ -13,7 +13,14 @@ from nocturne.records.profile import Profile
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.record_files import content
 
-__all__ = ["as_signed", "manifest_problem", "profile_of", "require_signed", "require_signer"]
+__all__ = [
+    "as_signed",
+    "manifest_problem",
+    "names_profile",
+    "profile_of",
+    "require_signed",
+    "require_signer",
+]
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +78,21 @@ def as_signed(
     if problem:
         log.warning("no night is judged by %s: %s", night.manifest.partition.key, problem)
     return None if problem else night
+
+
+def names_profile(loaded: Loaded, manifest: Manifest) -> bool:
+    """Whether a night's statistics are signed, if they have to be: an earlier Nocturne did not
+    name them in the manifest. Then that is logged, and the night is part of no baseline.
+    """
+    if loaded.pipeline.output.require_signature is None or manifest.profile_sha256:
+        return True
+    log.warning(
+        "no night is compared with %s: its manifest %s does not name its statistics, so they are "
+        "not signed. Score it again with --force",
+        manifest.partition.key,
+        manifest.id,
+    )
+    return False
 
 
 def profile_of(loaded: Loaded, state: PartitionState, manifest: Manifest) -> Profile:

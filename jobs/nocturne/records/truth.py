@@ -133,6 +133,7 @@ class Truth(Stored):
         model, model_version: the champion of the night; "", 0 if an earlier Nocturne wrote it.
         unlabelled: scored rows without a label: with no such key, or a null.
         unscored: labels without a scored row.
+        matched: labels with one, nulls too; 0 if an earlier Nocturne wrote it.
         parts: "all", "version 7" for each version that scored rows ("version 7 of MODEL" if it is
             of another registered model than the champion's), "origin=EWR" for segments.
         arms: arm of a canary or split -> the model that scored its rows.
@@ -164,6 +165,7 @@ class Truth(Stored):
     asked: str = ""
     estimate: dict[str, float] = field(default_factory=dict)
     beyond: tuple[str, ...] = ()
+    matched: int = 0
 
     def part_of(self, model: str, version: int) -> str:
         """The name of the part with the rows that a model has scored."""

@@ -73,6 +73,7 @@ def counted(
         "rows": count.rows,
         "unlabelled": rows.scored - count.rows,
         "unscored": rows.unscored,
+        "matched": rows.matched,
         "parts": count.parts(own),
         "against": {name: count.against(name) for name in challengers},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nocturne.objects import Location
 from nocturne.records.truth import Truth
+from nocturne.store.files import children
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.record_files import content
 
@@ -22,7 +23,9 @@ def logged_file(state: PartitionState) -> Location:
 
 def is_logged(state: PartitionState, truth: Truth) -> bool:
     """Whether MLflow has this version of a night's truth, and no other."""
+    logged = logged_file(state)
     try:
-        return content(logged_file(state)) == b"%d" % truth.number
-    except FileNotFoundError:
-        return False
+        return content(logged) == b"%d" % truth.number
+    except FileNotFoundError:  # an earlier Nocturne had a file for each number
+        names = [path.name for path in children(logged.parent) if path.suffix == ".logged"]
+        return max(names, default="") == f"{truth.number:06d}.logged"

@@ -165,7 +165,7 @@ def _output(labels: Labels, encoding: Encoding) -> str:
 def beyond(labels: Labels, truth: Truth) -> tuple[str, ...]:
     """What lies beyond ``labels.bounds``, or that no label is of the night's rows, in words."""
     figures, found = truth.parts["all"].figures, list[str]()
-    if truth.unscored and truth.unlabelled and not truth.rows:
+    if truth.unscored and truth.unlabelled and not (truth.rows or truth.matched):
         found.append(
             f"none of its {truth.unscored:,} labels has the key of one of its "
             f"{truth.unlabelled:,} scored rows: look at labels.key, or whether they are its labels"

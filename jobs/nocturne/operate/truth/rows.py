@@ -91,6 +91,11 @@ class JoinedRows:
         return self._scores.rows
 
     @property
+    def matched(self) -> int:
+        """The labels, nulls too, with a scored row, once all tables were read."""
+        return self._matched
+
+    @property
     def unscored(self) -> int:
         """The labels without a scored row, once all tables were read."""
         return self._label_rows.rows - self._matched
