@@ -669,16 +669,32 @@ def test_without_an_engine_the_check_is_skipped_with_a_word(
     for name, script in (("docker", "echo no engine >&2; exit 1"), ("docker-compose", "exit 0")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
+    done = check(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "compose-check: skipped, no Docker engine answers: no engine\n"
+
+
+def test_the_check_does_not_begin_beside_another_one_or_its_remains(tmp_path: Path) -> None:
+    says = "case $1 in ps) echo nocturne-check_garage_1;; info | compose) ;; *) exit 1;; esac"
+    says = f'[ "$1 $2" = "volume ls" ] || [ "$1 $2" = "network ls" ] || {says}'
+    (tmp_path / "docker").write_text(f"#!/bin/sh\n{says}\n")
+    (tmp_path / "docker").chmod(0o755)
+    done = check(tmp_path)
+    assert done.returncode == 1
+    assert "nocturne-check_garage_1 are there. Either another check is at work" in done.stderr
+    assert done.stdout == ""
+
+
+def check(path: Path) -> subprocess.CompletedProcess[str]:
+    """The check, with the programs of this folder and no others."""
     paths = os.pathsep.join(str(ROOT / folder) for folder in ("tests", "plugins", "jobs"))
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "compose.check"],
-        env=os.environ | {"PYTHONPATH": paths},
+        env=os.environ | {"PYTHONPATH": paths, "PATH": str(path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "compose-check: skipped, no Docker engine answers: no engine\n"
 
 
 def test_the_check_s_stand_ins_are_for_the_images_that_the_stack_names() -> None:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import ssl
 import sys
 import time
@@ -21,7 +22,7 @@ from typing import Any
 
 from compose.check import confinement, harm, images, nights, report, rotation, standins
 from compose.check.engine import Refused, compose_program, docker, missing, run
-from compose.check.stack import Stack, left
+from compose.check.stack import Stack, left, remains
 from compose.rendering import ROOT
 
 FOLDER = ROOT / "var" / "compose-check"
@@ -50,6 +51,16 @@ def main(more: bool) -> int:
     if reason is not None:
         print(f"compose-check: skipped, {reason}")
         return 0
+    if there := remains():
+        print(
+            f"compose-check: {', '.join(there)} are there. Either another check is at work on this "
+            "engine; wait for it. Or one was killed; then remove them: docker rm --force, "
+            "docker volume rm, docker network rm",
+            file=sys.stderr,
+        )
+        return 1
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     check = Check()
@@ -187,20 +198,27 @@ class Check:
                 raise Refused(f"MLflow answered {error.code} to who did not log in") from None
         else:
             raise Refused("MLflow answered who did not log in")
-        # Master and driver need seconds to agree, and the driver asks for a minute.
-        begin = "timeout --kill-after=5 20 python -c"
+        # With the secret first: what the master takes then, it takes within this time.
+        begin = "timeout --kill-after=5 60 python -c"
         code = """
+import sys
 from pyspark import SparkConf, SparkContext
-conf = SparkConf().setMaster("spark://spark-master:7077").setAppName("without the secret")
-SparkContext(conf=conf.set("spark.authenticate", "false"))
+conf = SparkConf().setMaster("spark://spark-master:7077").setAppName(sys.argv[1])
+SparkContext(conf=conf.set("spark.authenticate", sys.argv[2])).stop()
 """
+        began = time.monotonic()
+        self.stack.run(LOCAL, *begin.split(), code, "with", "true")
+        needed = str(round(time.monotonic() - began) + 15)
         with contextlib.suppress(Refused):
-            self.stack.run(LOCAL, *begin.split(), code)
+            self.stack.run(LOCAL, *begin.replace("60", needed).split(), code, "without", "false")
         url = f"http://127.0.0.1:{self.stack.values['SPARK_UI_PORT']}/json/"
         with urllib.request.urlopen(url, timeout=30) as answer:
             master = json.load(answer)
-        if master["activeapps"] or master["completedapps"]:
-            raise Refused("Spark's master took an application without the secret")
+        taken = [app["name"] for app in master["activeapps"] + master["completedapps"]]
+        if taken != ["with"]:
+            raise Refused(
+                f"Spark's master took the applications {taken}; right is: with the secret"
+            )
 
     def _prepare(self) -> None:
         began = time.monotonic()

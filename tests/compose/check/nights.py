@@ -54,6 +54,11 @@ def by_dag(stack: Stack, day: str, harm: tuple[str, Harm] | None = None) -> dict
             task = tasks.get(harm[0], {"state": None})
             if not done and task["state"] == "running":
                 time.sleep(4)  # it has begun to work
+                still = _patiently(airflow, f"{place}/taskInstances/{harm[0]}")["state"]
+                if still != "running":
+                    raise Refused(
+                        f"{day}: {harm[0]} was {still} before anything could be done to it"
+                    )
                 harm[1](stack, task)
                 done = time.monotonic()
             again = done and task["state"] == "running" and task["try_number"] > 1

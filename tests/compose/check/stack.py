@@ -15,7 +15,7 @@ from compose.rendering import FILE, ROOT
 from nocturne_airflow.client import Airflow
 from nocturne_airflow.processes import free_port
 
-__all__ = ["PROJECT", "Stack", "left"]
+__all__ = ["PROJECT", "Stack", "left", "remains"]
 
 PROJECT = "nocturne-check"
 
@@ -150,6 +150,17 @@ def left() -> dict[str, set[str]]:
         "networks": set(docker("network", "ls", "--format", "{{.Name}}").split()),
         "containers": set(docker("ps", "--all", "--quiet", "--filter", label).split()),
     }
+
+
+def remains() -> list[str]:
+    """The project's containers, volumes and networks."""
+    label = f"label=com.docker.compose.project={PROJECT}"
+    asked = (
+        ("ps", "--all", "--format", "{{.Names}}"),
+        ("volume", "ls", "--quiet"),
+        ("network", "ls", "--format", "{{.Name}}"),
+    )
+    return [name for words in asked for name in docker(*words, "--filter", label).split()]
 
 
 def _service(container: str) -> str:
