@@ -229,6 +229,7 @@ def test_a_pt2_file_is_registered_with_all_that_a_night_needs(
     check_night(inferred())
 
 
+@pytest.mark.long
 def test_the_encoding_of_training_may_be_a_file(home: config.Loaded, tmp_path: Path) -> None:
     spec = json.loads(ENCODING.to_json())
     file, model = tmp_path / "encoding.json", small(tmp_path / "model.pt2")
@@ -273,6 +274,7 @@ def test_columns_are_given_as_they_are_where_as_many_fit(
     np.testing.assert_allclose(scores_of_a_night()["prediction"], x + 2 * y, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_torchscript_is_registered_as_a_graph(
     home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
 ) -> None:
@@ -305,6 +307,7 @@ def test_an_unusable_key_is_said_before_anything_is_registered(
     assert "key.pem can't be used" in said
 
 
+@pytest.mark.long
 def test_a_pickled_module_is_registered_as_a_graph(
     home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
 ) -> None:
@@ -316,6 +319,7 @@ def test_a_pickled_module_is_registered_as_a_graph(
     check_night(inferred())
 
 
+@pytest.mark.long
 def test_the_model_of_a_run_is_registered_where_it_lies(
     home: config.Loaded, client: mlflow.MlflowClient
 ) -> None:
@@ -365,6 +369,7 @@ def _files(uri: str) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
+@pytest.mark.long
 def test_an_encoding_of_a_registration_that_did_not_end_is_not_kept(
     home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,6 +389,7 @@ def test_an_encoding_of_a_registration_that_did_not_end_is_not_kept(
     assert _files(uri) == before | {ENCODING_FILE, BASELINE_FILE}
 
 
+@pytest.mark.long
 def test_nothing_is_added_to_a_model_that_somebody_else_registers_meanwhile(
     home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -472,6 +478,7 @@ def test_a_version_whose_answer_was_lost_is_registered_all_the_same(
     assert version.tags[DIGEST]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stop", [fail, interrupt])
 def test_what_was_added_to_a_logged_model_is_taken_away_if_it_is_not_registered(
     home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: Callable[..., None]
@@ -488,6 +495,7 @@ def test_what_was_added_to_a_logged_model_is_taken_away_if_it_is_not_registered(
     assert ADDED not in tags_of(uri)
 
 
+@pytest.mark.long
 def test_a_version_that_is_there_when_it_is_interrupted_leaves_no_tag(
     home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,6 +517,7 @@ def tags_of(uri: str) -> dict[str, str]:
     return model
 
 
+@pytest.mark.long
 def test_what_a_killed_registration_has_added_is_left_out_by_the_next_one(
     home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
 ) -> None:
@@ -617,6 +626,7 @@ def test_a_version_that_can_not_be_signed_any_more_is_said_and_gets_no_alias(
     check_night(inferred())
 
 
+@pytest.mark.long
 def test_a_model_with_too_many_files_to_be_signed_is_not_registered(
     home: config.Loaded, client: mlflow.MlflowClient, tmp_path: Path
 ) -> None:
@@ -641,6 +651,7 @@ def test_a_model_whose_files_can_not_be_uploaded_is_not_kept(
     assert "it is full" in said_of(client, small(tmp_path / "model.pt2"), *columns_options())
 
 
+@pytest.mark.long
 def test_of_two_registrations_of_a_logged_model_at_once_one_is_refused(
     home: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,6 +154,7 @@ def test_where_it_can_not_be_known_no_night_is_scored(project: Project) -> None:
     assert versions(loaded) == {DAYS[3]: 2, DAYS[1]: 1}
 
 
+@pytest.mark.long
 def test_pinned_keeps_the_version_that_scored_the_night(project: Project) -> None:
     loaded = project(**FIXED, spark__master="none[2]")
     night(loaded)

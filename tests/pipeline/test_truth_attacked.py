@@ -392,6 +392,7 @@ class TestFigures:
         write_labels(loaded, labels(range(600), [i % 4 == 0 for i in range(600)]))
         assert judged(loaded).parts["all"].figures["accuracy"] == pytest.approx(0.75)
 
+    @pytest.mark.long
     def test_own_metrics_name_no_sensitive_value_and_divide_as_the_figures_do(
         self, project: Project, capfd: pytest.CaptureFixture[str]
     ) -> None:

@@ -47,6 +47,7 @@ def upload(bucket: Bucket, table: pa.Table, key: str = f"labels/ds={DAY}/part-0.
     bucket.put(key, written.getvalue())
 
 
+@pytest.mark.long
 def test_labels_scores_and_state_in_a_store(project: Project, bucket: Bucket) -> None:
     loaded = project(
         **FIXED,

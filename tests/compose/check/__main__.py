@@ -32,7 +32,7 @@ KILLS = {
     "2013-04-03": ("spark-worker killed during score", ("score", harm.kill("spark-worker"))),
     "2013-04-04": ("mlflow killed during judge", ("judge", harm.kill("mlflow"))),
     "2013-04-05": ("garage killed during judge", ("judge", harm.kill("garage"))),
-    "2013-04-06": (f"{LOCAL} killed during score", ("score", harm.kill(LOCAL))),
+    "2013-04-06": (f"{LOCAL} killed during score", ("score", harm.kill_scheduler)),
 }
 MORE = {
     "2013-04-08": ("its Celery worker killed during score", ("score", harm.kill_its_worker)),

@@ -104,14 +104,16 @@ def _words(container: str, values: dict[str, str], hidden: dict[str, str]) -> li
     """Secrets in the arguments of processes, and hidden ones in their environments."""
     found = []
     for file, secrets in (("cmdline", values), ("environ", hidden)):
-        code = f"cat /proc/[0-9]*/{file} 2>/dev/null | tr '\\0' '\\n'"
+        first = f"cat /proc/1/{file} > /dev/null"  # fails if that of the service can't be read
+        code = f"{first} && {{ cat /proc/[0-9]*/{file} 2>/dev/null | tr '\\0' '\\n'; }}"
         text = docker("exec", container, "bash", "-c", code)
-        if not text:
-            found.append(f"no {file} of a process can be read")
         found += [f"the {file} of a process has {name}" for name, v in secrets.items() if v in text]
     return found
 
 
 def _secret_values(folder: Path) -> dict[str, str]:
-    """Name -> the secret in the file, which for some is the last word of its last line."""
-    return {file.name: file.read_text().split()[-1] for file in sorted(folder.iterdir())}
+    """Name -> the longest word of the file: a secret, or the end of a certificate's key."""
+    return {
+        file.name: max(reversed(file.read_text().split()), key=len)
+        for file in sorted(folder.iterdir())
+    }

@@ -10,7 +10,7 @@ from typing import Any
 from compose.check.engine import Refused, docker
 from compose.check.stack import Stack
 
-__all__ = ["Harm", "cut_power", "kill", "kill_its_worker", "starve"]
+__all__ = ["FATAL", "Harm", "cut_power", "kill", "kill_its_worker", "kill_scheduler", "starve"]
 
 Harm = Callable[[Stack, dict[str, Any]], None]
 """Called with Airflow's description of the task that runs."""
@@ -23,6 +23,10 @@ def kill(service: str) -> Harm:
         stack.kill(stack.containers(service)[0])
 
     return harm
+
+
+kill_scheduler = kill("airflow-scheduler")
+"""With it, where tasks run in it, all of them."""
 
 
 def kill_its_worker(stack: Stack, task: dict[str, Any]) -> None:
@@ -63,6 +67,8 @@ def starve(stack: Stack, task: dict[str, Any]) -> None:
             _limit(one, before[one])
 
 
+FATAL = (kill_scheduler, kill_its_worker, cut_power)
+"""What a task does not survive."""
 _USED = "cd /sys/fs/cgroup; cat memory/memory.usage_in_bytes 2> /dev/null || cat memory.current"
 
 

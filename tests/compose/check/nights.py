@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 
 from compose.check.engine import Refused
-from compose.check.harm import Harm
+from compose.check.harm import FATAL, Harm
 from compose.check.stack import Stack
-from nocturne_airflow.client import Airflow
+from nocturne_airflow.client import Airflow, AirflowRefused
 
 __all__ = ["DAG", "by_command", "by_dag", "check"]
 
@@ -73,6 +73,8 @@ def by_dag(stack: Stack, day: str, harm: tuple[str, Harm] | None = None) -> dict
         raise Refused(f"{day}: {_states(tasks)}\n{log[-6000:]}")
     if harm is not None and not done:
         raise Refused(f"{day}: {harm[0]} was never seen running")
+    if harm is not None and harm[1] in FATAL and "again_after" not in figures:
+        raise Refused(f"{day}: {harm[0]} was not tried again, so nothing was done to it")
     return {"seconds": round(time.monotonic() - began), **figures}
 
 
@@ -100,5 +102,9 @@ def _patiently(airflow: Airflow, path: str) -> Any:
         try:
             return airflow.call("GET", path)
         except httpx.HTTPError:
+            time.sleep(1)
+        except AirflowRefused as error:  # its database may be away
+            if error.values["status"] < 500:
+                raise
             time.sleep(1)
     return airflow.call("GET", path)

@@ -33,6 +33,7 @@ def rotate(stack: Stack, tasks: str) -> int:
         Refused: which secrets open what they should not, or don't open what they should.
     """
     folder = stack.folder / "secrets"
+    stack.airflow().call("POST", "/variables", json={"key": "kept", "value": "encrypted"})
     old = _read(folder)
     new = {name: value for name, value in _made(stack.folder / "made").items() if name not in KEPT}
     change = f"ALTER ROLE postgres PASSWORD '{new['postgres_password']}'"
@@ -47,10 +48,7 @@ def rotate(stack: Stack, tasks: str) -> int:
     if not answer.is_success:
         raise Refused(f"MLflow did not change its login: {answer.text}")
     both = f"{new['airflow_fernet_key']},{old['airflow_fernet_key']}"
-    for name, value in (new | {"airflow_fernet_key": both}).items():
-        (folder / name).unlink()  # it can't be written
-        (folder / name).write_text(value)
-        (folder / name).chmod(0o444)
+    _write(folder, new | {"airflow_fernet_key": both})
     stack.up("--force-recreate")
     stack.run(tasks, "airflow", "rotate-fernet-key")
     twice = 'for time in 1 2; do echo "$1"; done | setsid --wait "${@:2}"'
@@ -60,7 +58,19 @@ def rotate(stack: Stack, tasks: str) -> int:
     wrong = [name for name, opens in DOORS.items() if opens(stack, old) or not opens(stack, new)]
     if wrong:
         raise Refused(f"after the rotation old ones open, or new ones don't: {wrong}")
+    _write(folder, {"airflow_fernet_key": new["airflow_fernet_key"]})
+    stack.up("--force-recreate", "--no-deps", "airflow-apiserver")
+    kept = stack.airflow().call("GET", "/variables/kept")["value"]
+    if kept != "encrypted":
+        raise Refused(f"Airflow's variable is {kept!r} with the new key alone")
     return len(new)
+
+
+def _write(folder: Path, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        (folder / name).unlink()  # it can't be written
+        (folder / name).write_text(value)
+        (folder / name).chmod(0o444)
 
 
 def _made(place: Path) -> dict[str, str]:
