@@ -60,6 +60,7 @@ def count_task(loaded: config.Loaded, alerts: Told) -> TruthOperator:
     return task
 
 
+@pytest.mark.long
 def test_each_hour_is_counted_and_told(project: Project) -> None:
     loaded = project(
         **PINNED,

@@ -258,6 +258,7 @@ def folder_of_the_night() -> Path:
     return Path(config.home(), "data", f"ds={DAY}")
 
 
+@pytest.mark.long
 def test_columns_are_given_as_they_are_where_as_many_fit(
     home: config.Loaded, tmp_path: Path
 ) -> None:

@@ -142,6 +142,7 @@ for name in sys.argv[3:]:
 """
 
 
+@pytest.mark.long
 def test_of_promotions_at_once_one_is_carried_out(client: MlflowClient, tmp_path: Path) -> None:
     for name in ROUNDS:
         promote(client, name, "champion", 1, "ada")

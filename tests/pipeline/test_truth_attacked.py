@@ -76,6 +76,7 @@ class TestPromotion:
         assert evidence_of(loaded).proposed
         return loaded
 
+    @pytest.mark.long
     def test_nights_that_were_asked_something_else_are_no_evidence_and_due_again(
         self, project: Project
     ) -> None:
@@ -93,6 +94,7 @@ class TestPromotion:
         loaded = with_sections(loaded, labels={**other, "segments": ["word"]}, promote=unless)
         assert not evidence_of(loaded).proposed  # no night has its segments
 
+    @pytest.mark.long
     def test_evidence_is_of_one_model_and_of_the_versions_behind_the_aliases(
         self, project: Project
     ) -> None:
@@ -111,6 +113,7 @@ class TestPromotion:
         assert list(evidence_of(loaded).nights) == [DAYS[1]]
         assert [n.key for n in due_nights(loaded)] == [DAYS[0]]
 
+    @pytest.mark.long
     def test_what_was_demoted_is_not_promoted_again_by_itself(self, project: Project) -> None:
         loaded = self.proven(project)
         promote_on(loaded, evidence_of(loaded), None, "promote.auto")
@@ -180,6 +183,7 @@ class TestPromotion:
         assert truth.rows == scores.num_rows
         assert truth.left_out == {"challenger": "keys (word) are there twice"}
 
+    @pytest.mark.long
     def test_a_challenger_of_the_champions_own_version_has_nothing_to_move(
         self, project: Project
     ) -> None:
@@ -519,6 +523,7 @@ class TestKept:
         assert "expected PARTITION:NUMBER" in wrong.output
 
 
+@pytest.mark.long
 def test_labels_of_an_iceberg_table_with_renamed_columns_are_refused(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -276,6 +276,7 @@ class TestChallengers:
 class TestArms:
     """A canary's rows are told apart from the champion's, and from those of other models."""
 
+    @pytest.mark.long
     def test_an_arm_of_another_registered_model_is_not_a_version_of_the_champions(
         self, project: Project
     ) -> None:
