@@ -83,8 +83,9 @@ def _count(folder: Path) -> None:
     files = ScoreFiles("night", (paths["scores"],), rows, _SCORES)
     manifest = SimpleNamespace(model=SimpleNamespace(version=7))
     output = SimpleNamespace(keys=["id"])
-    loaded = SimpleNamespace(pipeline=SimpleNamespace(output=output, spark=None))
     labels = Labels(path="labels", column="late", segments=["origin"])
+    pipeline = SimpleNamespace(name="night", output=output, labels=labels)
+    loaded = SimpleNamespace(pipeline=pipeline)
     began, cpu = time.perf_counter(), time.process_time()
     found = counted(
         loaded,  # type: ignore[arg-type]
@@ -124,7 +125,7 @@ def main() -> None:
         try:
             _write(folder, rows)
             command = [sys.executable, "-m", "benchmarks.truth", "--count", str(folder)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             found.append(json.loads(done.stdout.splitlines()[-1]))
             print(found[-1], flush=True)
         finally:
