@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,19 @@ def test_corrected_labels_and_other_scores_make_another_version(project: Project
     assert len(children(state.place("truth"))) == 3
 
 
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Have something done once, between a night's counting and the writing of what was counted."""
+    counted = operate.counted
+
+    def slowly(*given: Any) -> Any:
+        found = counted(*given)
+        monkeypatch.setattr(operate, "counted", counted)
+        act()
+        return found
+
+    monkeypatch.setattr(operate, "counted", slowly)
+
+
 def test_labels_that_are_replaced_while_they_are_counted_are_counted_again(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,16 +133,12 @@ def test_labels_that_are_replaced_while_they_are_counted_are_counted_again(
     loaded = with_labels(project)
     night(loaded)
     write_labels(loaded, labels(range(600), pa.array([i % 2 == 0 for i in range(600)])))
-    counted = operate.counted
 
-    def slowly(*given: Any) -> Any:
-        found = counted(*given)
-        monkeypatch.setattr(operate, "counted", counted)
+    def replaced() -> None:
         write_labels(loaded, labels(range(600), pa.array([i % 3 == 0 for i in range(600)])))
         assert judged(loaded).number == 1  # another process
-        return found
 
-    monkeypatch.setattr(operate, "counted", slowly)
+    meanwhile(monkeypatch, replaced)
     [mine] = truths_of(loaded, [config.partition(loaded.pipeline.input.partition, DAY)])
     assert mine.retry
     assert "were replaced while they were counted" in mine.problem
@@ -142,15 +152,11 @@ def test_what_two_processes_count_at_once_is_one_version(
     loaded = with_labels(project)
     night(loaded)
     write_labels(loaded, labels(range(600), pa.array([i % 2 == 0 for i in range(600)])))
-    counted = operate.counted
 
-    def slowly(*given: Any) -> Any:
-        found = counted(*given)
-        monkeypatch.setattr(operate, "counted", counted)
+    def counts_too() -> None:
         assert judged(loaded).number == 1  # another process
-        return found
 
-    monkeypatch.setattr(operate, "counted", slowly)
+    meanwhile(monkeypatch, counts_too)
     [mine] = truths_of(loaded, [config.partition(loaded.pipeline.input.partition, DAY)])
     assert mine.truth is not None
     assert (mine.truth.number, mine.new) == (1, False)

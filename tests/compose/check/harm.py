@@ -51,8 +51,8 @@ def cut_power(stack: Stack, task: dict[str, Any]) -> None:
 
 def starve(stack: Stack, task: dict[str, Any]) -> None:
     """Leave the Spark workers the memory that they have now, until the kernel ended a process."""
-    workers = [c["Id"] for c in stack.containers("spark-worker")]
     before = {c["Id"]: c["HostConfig"]["Memory"] for c in stack.containers("spark-worker")}
+    workers = list(before)
     began = int(time.time())
     for one in workers:
         _limit(one, int(docker("exec", one, "bash", "-c", _USED)))
