@@ -19,12 +19,12 @@ _PART = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTAL
 def write(results: dict[str, Any]) -> None:
     """Keep the results and renew the document.
 
-    Of a build by the cache, and of what only `--more` does, the last ones' stay.
+    Of a build without the cache, and of what only `--more` does, the last ones' stay.
     """
-    before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    results["build"] = results.get("build") or before.get("build", {})
+    before = json.loads(RESULTS.read_text(encoding="utf-8"))
     for kind in ("nights", "seconds"):
-        results[kind] = before.get(kind, {}) | results[kind]
+        results[kind] = before[kind] | results[kind]
+    results = before | results
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     DOCUMENT.write_text(filled(DOCUMENT.read_text(encoding="utf-8"), results), encoding="utf-8")
 

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from compose.check.engine import Refused, compose_program, docker, inspected, run
 from compose.rendering import FILE, ROOT
 from nocturne_airflow.client import Airflow
@@ -129,6 +131,14 @@ class Stack:
     def airflow(self) -> Airflow:
         password = (self.folder / "secrets/airflow_admin_password").read_text()
         return Airflow(self.airflow_url, "admin", password)
+
+    def mlflow_opens(self, login: tuple[str, str] | None) -> bool:
+        """Whether MLflow answers; a user and a password, or none."""
+        path = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+        answer = httpx.get(self.mlflow_url + path, auth=login, timeout=30)
+        if answer.status_code not in (200, 401):
+            raise Refused(f"MLflow answered {answer.status_code}: {answer.text}")
+        return answer.is_success
 
     def memory(self) -> dict[str, str]:
         """Container -> the memory that it uses now."""
