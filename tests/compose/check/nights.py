@@ -16,6 +16,8 @@ from nocturne_airflow.client import Airflow, AirflowRefused
 __all__ = ["DAG", "by_command", "by_dag", "check"]
 
 DAG = "flight_delay"
+BEGUN_S = {"score": 4.0, "judge": 1.5}
+"""Task -> seconds after which it has begun to work, and has most of it before it."""
 
 
 def by_command(stack: Stack, service: str, day: str) -> dict[str, float]:
@@ -53,7 +55,7 @@ def by_dag(stack: Stack, day: str, harm: tuple[str, Harm] | None = None) -> dict
         if harm is not None:
             task = tasks.get(harm[0], {"state": None})
             if not done and task["state"] == "running":
-                time.sleep(4)  # it has begun to work
+                time.sleep(BEGUN_S[harm[0]])
                 still = _patiently(airflow, f"{place}/taskInstances/{harm[0]}")["state"]
                 if still != "running":
                     raise Refused(
