@@ -287,6 +287,7 @@ SparkContext(conf=conf.set("spark.authenticate", sys.argv[2])).stop()
         return f"{rotation.rotate(self.stack, self.tasks)} secrets"
 
     def _clean(self) -> None:
+        self.stack.wait_until_healthy(by_engine=True)
         self.stack.compose("run", "--rm", "airflow-clean")
 
     def _down(self) -> None:
