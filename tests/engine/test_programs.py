@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
-from nocturne.engine import KERNELS, load_torch
+from nocturne.engine import KERNELS, REASON, load_torch, score
 from nocturne.engine.exported import load_exported
 from nocturne.engine.kernels import mkl
 from nocturne.engine.load import load_trusted
@@ -116,6 +117,35 @@ def test_mkl_packs_every_linear_layer_anew_for_another_number_of_rows(
         )
 
 
+LISTS = Encoding(
+    (TensorSpec("numbers", "int64", "list", (Feature("items", length=2),)),), (OutputSpec("p"),)
+)
+"""Its tensors share the memory of a column without nulls."""
+
+
+def test_a_graph_that_changes_its_argument_changes_no_column_and_no_other_row(
+    tmp_path: Path,
+) -> None:
+    """Where it raises it is given the other rows once more."""
+    rows = {"numbers": {0: torch.export.Dim.DYNAMIC}}
+    example = (torch.zeros(4, 2, dtype=torch.int64),)
+    torch.export.save(
+        torch.export.export(Shifted().eval(), example, dynamic_shapes=rows), tmp_path / "model.pt2"
+    )
+    items = [[3, 4], [10, 0], [500, 1], [7, 7], [0, 0], [20, 1], [2, 60], [5, 6]]
+    batch = pa.record_batch({"items": pa.array(items, pa.list_(pa.int64()))})
+    [scored] = score([batch], load_torch(str(tmp_path), LISTS), LISTS, micro_batch=8)
+    assert scored[REASON].is_valid().to_pylist() == [a > 99 for a, _ in items]
+    good = scored.filter(scored[REASON].is_null())
+    assert good["p"].to_pylist() == [a + b + 2 for a, b in items if a < 100]
+    assert batch["items"].to_pylist() == items
+
+
+def test_only_a_graph_that_writes_is_given_copies(folder: Path, tmp_path: Path) -> None:
+    assert not load_pt2(str(folder), "cpu").writes
+    assert load_pt2(str(_of_numbers(Changing(), tmp_path)), "cpu").writes
+
+
 class Tokens(torch.nn.Module):
     """A layer that is given rows times tokens."""
 
@@ -160,6 +190,18 @@ class Changing(torch.nn.Module):
         self.calls.add_(1.0)
         numbers.sub_(1.0)
         return self.layer(numbers).sum(dim=1) + self.calls
+
+
+class Shifted(torch.nn.Module):
+    """It changes its argument, and raises on a row that is not in its table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding.from_pretrained(torch.arange(100.0)[:, None])
+
+    def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+        numbers.add_(1)
+        return self.table(numbers.sum(dim=1))[:, 0]
 
 
 class Biased(torch.nn.Module):

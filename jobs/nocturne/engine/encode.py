@@ -20,7 +20,8 @@ Encode = Callable[[pa.RecordBatch], Encoded]
 def encode(batch: pa.RecordBatch, encoding: Encoding) -> Encoded:
     """The model's arguments for a batch, in order: arrays [rows, ...], or one frame.
 
-    An array may share its memory with the batch: it is read, never written.
+    An array may share its memory with the batch, and several models may be given it: it is read,
+    never written.
     """
     return encoder(encoding)(batch)
 
@@ -40,10 +41,7 @@ def encoder(encoding: Encoding) -> Encode:
 
 
 class EncodedOnce:
-    """An encoder that keeps what it made last, for others that want the same tensors.
-
-    Each gets a copy, since a graph may write to its arguments.
-    """
+    """An encoder that keeps what it made last, for others that want the same tensors."""
 
     def __init__(self, encoding: Encoding) -> None:
         self._encode = encoder(encoding)
@@ -51,17 +49,13 @@ class EncodedOnce:
 
     def __call__(self, batch: pa.RecordBatch) -> Encoded:
         made = self._encode(batch)
-        self._last = batch, _copied(made)
+        self._last = batch, made
         return made
 
     def kept(self, batch: pa.RecordBatch) -> Encoded | None:
         """The arguments of a batch; None if it was not the last one. Any thread may ask."""
         last = self._last
-        return _copied(last[1]) if last is not None and last[0] is batch else None
-
-
-def _copied(encoded: Encoded) -> Encoded:
-    return [item if isinstance(item, pa.RecordBatch) else item.copy() for item in encoded]
+        return last[1] if last is not None and last[0] is batch else None
 
 
 def rows(encoded: Encoded, start: int, stop: int, size: int) -> Encoded:

@@ -63,7 +63,7 @@ def load_torch(
     names = program.output_names
     run = build(program, kernel, precision)
     if device == "cpu":
-        return TorchModel(run, order=order, names=names)
+        return TorchModel(run, order=order, names=names, writes=program.writes)
     return DeviceModel(run, device, order=order, names=names)
 
 

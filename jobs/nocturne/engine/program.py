@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from nocturne.errors import ModelError, choices
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
-__all__ = ["Program", "find_pt2", "require_no_guards", "require_open_rows"]
+__all__ = ["Program", "find_pt2", "may_write", "require_no_guards", "require_open_rows"]
 
 _FEWEST = 2
 """torch's own lower bound of a dynamic dimension, which holds for any number."""
@@ -51,6 +52,15 @@ class Program:
             )
         return names if names and len(names) == len(self.outputs) else None
 
+    @property
+    def writes(self) -> bool:
+        """Whether an operator may write to a tensor, and so to an argument."""
+        return any(
+            node.op in ("call_module", "call_method")
+            or (node.op == "call_function" and may_write(node.target))
+            for node in self.graph.graph.nodes
+        )
+
     def order(self, names: Sequence[str]) -> list[int]:
         """The position of each argument of the program among the tensors called ``names``.
 
@@ -82,6 +92,12 @@ class Program:
             )
         positions = iter(names.index(name) for name in positional)
         return [names.index(i) if isinstance(i, str) else next(positions) for i in self.inputs]
+
+
+def may_write(target: object) -> bool:
+    """Whether an operator may write to a tensor that it is given."""
+    schema = getattr(target, "_schema", None)
+    return schema.is_mutable if schema is not None else target is not operator.getitem
 
 
 def find_pt2(folder: str) -> Path:

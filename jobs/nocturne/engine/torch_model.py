@@ -26,16 +26,23 @@ class TorchModel:
     Args:
         order: the position of each argument among the encoded tensors; None for their own order.
         names: the names of the outputs, if the program returns a dict.
+        writes: whether it may write to its arguments, which are copies then.
     """
 
     def __init__(
-        self, run: Run, *, order: Sequence[int] | None = None, names: Sequence[str] | None = None
+        self,
+        run: Run,
+        *,
+        order: Sequence[int] | None = None,
+        names: Sequence[str] | None = None,
+        writes: bool = True,
     ) -> None:
-        self.run, self.order, self.names = run, order, names
+        self.run, self.order, self.names, self._writes = run, order, names, writes
 
     def predict(self, encoded: Encoded) -> Raw:
         with torch.inference_mode():
-            tensors = [torch.from_numpy(array) for array in encoded]
+            given = [array.copy() for array in encoded] if self._writes else encoded
+            tensors = [torch.from_numpy(array) for array in given]
             result = self.run(
                 *(tensors if self.order is None else [tensors[i] for i in self.order])
             )

@@ -59,6 +59,7 @@ class Comparer:
         above = () if threshold is None else (0, 0, 0, 0)
         self._found = Comparison(threshold, top, above=above, centers=centers)
         self._too_large = False
+        self._named = _Largest(top), _Largest(top), _Largest(FARTHEST)
         self._joint = JointTable()
         self._cells: list[Whole] = []
         """Cells of the joint histogram that its table had no room for."""
@@ -94,7 +95,9 @@ class Comparer:
             sums, counts = np.empty(8), np.empty(8, np.int64)
             places = np.empty((3, len(a)), np.int64)
             threshold = math.nan if self._found.threshold is None else self._found.threshold
-            sums_of(a, b, threshold, self._bounds(bool(keys)), sums, counts, places)
+            bounds = [side.bound if keys else math.inf for side in self._named]
+            bounds[2] = max(bounds[2], 0.0)  # equal scores are not apart
+            sums_of(a, b, threshold, np.array(bounds), sums, counts, places)
             if sums[7] > _LARGEST:
                 self._too_large = True
                 return
@@ -103,9 +106,12 @@ class Comparer:
                 found = replace(found, above=tuple(map(int, counts[1:5])))
             if (taken := self._joint.add(a, b, self._centers)).shape[1]:
                 self._cells.append(taken)
-            if keys:
-                kept = [places[side, : counts[5 + side]] for side in range(3)]
-                found = replace(found, **self._named(a, b, kept, at, keys))
+            for place, side in enumerate(self._named):
+                rows = places[place, : counts[5 + place]]
+                names = [key.take(pa.array(rows if at is None else at[rows])) for key in keys]
+                first, second = a[rows], b[rows]
+                by = (first, second, np.abs(first - second))[place]
+                side.add(by, first, second, names)
         self._found = _added(self._found, found)
 
     def result(self) -> Comparison | None:
@@ -117,52 +123,54 @@ class Comparer:
             for cells in (*self._cells, self._joint.read())
         ]
         joint = parts[0] if len(parts) == 1 else dict(sum(map(Counter, parts), Counter[str]()))
-        return replace(self._found, joint=joint)
+        first, second, apart = (side.pairs() for side in self._named)
+        return replace(self._found, joint=joint, greatest=(first, second), farthest=apart)
 
-    def _bounds(self, named: bool) -> Floats:
-        """What a row must be above to be kept by name: of equal ones the first are."""
-        if not named:
-            return np.full(3, math.inf)
-        top, known = self._found.top, self._found
 
-        def least(kept: Sequence[Pair], most: int, by: Callable[[Pair], float]) -> float:
-            if not most:
-                return math.inf
-            return by(kept[-1]) if most <= len(kept) else -math.inf
+class _Largest:
+    """The rows with the largest numbers, in order, and of equal ones the first; by their keys.
 
-        apart = least(known.farthest, FARTHEST, lambda p: abs(p.champion - p.challenger))
-        return np.array(
-            [
-                least(known.greatest[0], top, lambda pair: pair.champion),
-                least(known.greatest[1], top, lambda pair: pair.challenger),
-                max(apart, 0.0),
-            ]
+    Args:
+        most: how many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._by = np.empty(0)
+        self._scores = np.empty((2, 0))
+        self._keys: list[pa.Array] = []
+
+    @property
+    def bound(self) -> float:
+        """What a row must be above to be kept."""
+        if not self._most:
+            return math.inf
+        return float(self._by[-1]) if len(self._by) == self._most else -math.inf
+
+    def add(self, by: Floats, a: Floats, b: Floats, keys: Sequence[pa.Array]) -> None:
+        """Keep what is large enough of rows [n] with the scores ``a`` and ``b``."""
+        if not len(by):
+            return
+        numbers = np.concatenate([self._by, by])
+        enough = np.arange(len(numbers))
+        if len(numbers) > self._most:  # to sort a few takes a tenth of the time
+            enough = np.flatnonzero(numbers >= np.partition(numbers, -self._most)[-self._most])
+        kept = enough[np.argsort(-numbers[enough], kind="stable")][: self._most]
+        self._by = numbers[kept]
+        self._scores = np.concatenate([self._scores, [a, b]], axis=1)[:, kept]
+        both = [pa.concat_arrays(k) for k in zip(self._keys or _empty(keys), keys, strict=True)]
+        self._keys = [key.take(pa.array(kept)) for key in both]
+
+    def pairs(self) -> tuple[Pair, ...]:
+        keys = zip(*(key.to_pylist() for key in self._keys), strict=True)
+        scores = zip(*self._scores.tolist(), strict=True)
+        return tuple(
+            Pair(tuple(map(str, key)), *pair) for key, pair in zip(keys, scores, strict=True)
         )
 
-    def _named(
-        self,
-        a: Floats,
-        b: Floats,
-        kept: Sequence[Whole],
-        at: NDArray[np.intp] | None,
-        keys: Sequence[pa.Array],
-    ) -> dict[str, Any]:
-        """Rows by name. ``kept``: those above each bound; ``at``: the rows of ``a`` and ``b``."""
-        top = self._found.top
 
-        def pairs(places: NDArray[np.intp]) -> tuple[Pair, ...]:
-            rows = pa.array(places if at is None else at[places])
-            columns = [key.take(rows).to_pylist() for key in keys]
-            return tuple(
-                Pair(tuple(map(str, named)), float(a[i]), float(b[i]))
-                for i, *named in zip(places.tolist(), *columns, strict=True)
-            )
-
-        first, second, apart = kept
-        return {
-            "greatest": (pairs(_largest(a, first, top)), pairs(_largest(b, second, top))),
-            "farthest": pairs(_largest(np.abs(a - b), apart, FARTHEST)),
-        }
+def _empty(keys: Sequence[pa.Array]) -> list[pa.Array]:
+    return [key.slice(0, 0) for key in keys]
 
 
 def _floats(column: pa.Array) -> Floats:
@@ -172,14 +180,6 @@ def _floats(column: pa.Array) -> Floats:
 def _named_sums(sums: Floats) -> dict[str, Any]:
     names = ("champion", "challenger", "champion_squares", "challenger_squares", "products")
     return dict(zip((*names, "absolute", "squared"), sums[:7].tolist(), strict=True))
-
-
-def _largest(values: Floats, places: Whole, most: int) -> NDArray[np.intp]:
-    """The places of the largest values among some, the largest and of equal ones the first."""
-    if len(places) > most:
-        least = np.partition(values[places], -most)[-most]
-        places = places[values[places] >= least]
-    return np.asarray(places[np.argsort(-values[places], kind="stable")][:most])
 
 
 def merged(parts: Iterable[Comparison]) -> Comparison | None:

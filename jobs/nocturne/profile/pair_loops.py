@@ -17,6 +17,8 @@ Whole = NDArray[np.int64]
 _DROPPED_BITS = 18
 """Of the 23 bits of a float32's fraction, those that do not choose the bin."""
 BINS = 1 << (32 - _DROPPED_BITS)
+_TABLE = 1024, 1024
+"""The table's cells at first; those that nothing is written to take no memory."""
 _LARGEST_TABLE = 1 << 23
 """The most cells of the joint histogram that are held as a table: 64 MB."""
 
@@ -108,7 +110,7 @@ class JointTable:
     """Counts pairs of bins. The bins are those of float32's first bits, in the order of values."""
 
     def __init__(self) -> None:
-        self._clear(256, 256)
+        self._clear(*_TABLE)
 
     def _clear(self, rows: int, columns: int) -> None:
         self._numbers = np.full((2, BINS), -1, np.int32)
@@ -135,7 +137,7 @@ class JointTable:
             larger = (rows * (1 + int(full[0])), columns * (1 + int(full[1])))
             if larger[0] * larger[1] > _LARGEST_TABLE:
                 taken.append(self.read())
-                self._clear(256, 256)
+                self._clear(*_TABLE)
                 continue
             table = np.zeros(larger, np.int64)
             table[:rows, :columns] = self._table

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.fx import GraphModule, Node
 
+from nocturne.engine.program import may_write
+
 __all__ = ["Layer", "hold", "layers"]
 
 _aten: Any = torch.ops.aten
@@ -58,11 +60,7 @@ def _constant(graph: GraphModule, source: object) -> torch.Tensor | None:
 def _is_written(source: Node) -> bool:
     """Whether an operator writes to it, or to a constant of the same name."""
     same = [n for n in source.graph.nodes if n.op == "get_attr" and n.target == source.target]
-    return any(
-        getattr(getattr(user.target, "_schema", None), "is_mutable", False)
-        for node in same
-        for user in node.users
-    )
+    return any(may_write(user.target) for node in same for user in node.users)
 
 
 def hold(graph: GraphModule, name: str, value: torch.Tensor) -> Node:
