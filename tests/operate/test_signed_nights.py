@@ -221,6 +221,20 @@ def test_no_baseline_is_made_of_a_forged_profile(signing: config.Loaded) -> None
         night_of(loaded, DAYS[2])
 
 
+def test_verify_names_the_records_that_are_not_those_of_the_night(signing: config.Loaded) -> None:
+    manifest = night_of(signing, DAYS[0])
+    assert verify_partition(signing, manifest.partition).problems == ()
+    run = run_of(signing, manifest)
+    changed = [run.result_file(run.plan.splits[1]), run.profile_file]
+    for location in changed:
+        record = Path(str(location))
+        record.chmod(0o644)
+        record.write_text(record.read_text() + " ")
+    found = verify_partition(signing, manifest.partition).problems
+    assert [problem.file for problem in found] == [run.state.name_of(file) for file in changed]
+    assert {p.problem for p in found} == {"has changed since the scores were published"}
+
+
 def signed_before(loaded: config.Loaded, manifest: Manifest) -> None:
     """Make a night's manifest one that was signed before it named records and statistics."""
     state = Places.of(loaded).state.partition(manifest.partition)

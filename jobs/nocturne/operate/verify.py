@@ -36,7 +36,7 @@ from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import Arms, RunPlan, Split
 from nocturne.source.fingerprints import current
-from nocturne.store.files import digest, scratch
+from nocturne.store.files import digest, file_digest, scratch
 from nocturne.store.record_files import content
 from nocturne.store.run import Run
 from nocturne.table import Problem, rows_with_keys
@@ -109,7 +109,8 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     run = Run.at(output.state, manifest.run_key)
     if not run.plan.input_version:  # a folder, which may have been moved
         run = run.changed(input_dir=str(places.input(partition)))
-    problems = table.verify(output, manifest, published_columns(run.plan)) + _settings_problems(run)
+    problems = table.verify(output, manifest, published_columns(run.plan))
+    problems += _settings_problems(run) + _statistics_problems(run, manifest)
     if problem := manifest_problem(loaded, output.state, manifest):
         problems.append(Problem(f"manifests/{manifest.id}.json", problem))
     if problem := _model_problem(loaded, run, manifest):
@@ -172,6 +173,21 @@ def _settings_problems(run: Run) -> list[Problem]:
     except (NocturneError, ValueError, RecursionError) as error:
         problem = f"can't be read: {error}"
     return [Problem(run.state.name_of(path), problem)]
+
+
+def _statistics_problems(run: Run, manifest: Manifest) -> list[Problem]:
+    """Counts and statistics that are not those of the night, where its manifest has their hashes.
+
+    Records that are gone are no problem: then nothing is taken over from them.
+    """
+    hashes = {file.split: file.result for file in manifest.outputs}
+    named = [(run.result_file(split), hashes.get(split.key, "")) for split in run.plan.splits]
+    named.append((run.profile_file, manifest.profile_sha256))
+    return [
+        Problem(run.state.name_of(path), "has changed since the scores were published")
+        for path, sha256 in named
+        if sha256 and path.is_file() and file_digest(path) != sha256
+    ]
 
 
 def _replay(
