@@ -47,6 +47,7 @@ def rotate(stack: Stack, tasks: str) -> int:
     )
     if not answer.is_success:
         raise Refused(f"MLflow did not change its login: {answer.text}")
+    stack.compose("stop", tasks)  # a worker that its queue refuses takes all of its grace period
     both = f"{new['airflow_fernet_key']},{old['airflow_fernet_key']}"
     _write(folder, new | {"airflow_fernet_key": both})
     stack.up("--force-recreate")
