@@ -13,6 +13,7 @@ SHARED = {
         "tests/pipeline/test_pyfunc.py",
         "tests/pipeline/test_query.py",
         "tests/pipeline/test_trial.py",
+        "tests/pipeline/test_truth_sql.py",
         "tests/pipeline/test_udf.py",
         "tests/strangers/test_families.py",
         "tests/benchmarks/test_contenders.py",  # which would stop one of its own

@@ -1,4 +1,4 @@
-"""Truth by segment, with weights, of several classes, by a team's own metric, and out of memory."""
+"""Truth by segment, with weights, of several classes, and out of memory."""
 
 from __future__ import annotations
 
@@ -147,40 +147,6 @@ def test_the_predicted_class_is_compared_with_the_label(project: Project) -> Non
     night(loaded)
     write_labels(loaded, labels([1], ["a"]))
     assert "expected a prediction that is a class: the night has (there" in refused(loaded)
-
-
-def test_a_metric_of_the_teams_own_is_spark_sql_over_joined_rows(project: Project) -> None:
-    loaded = with_labels(
-        project,
-        output__passthrough=["word"],
-        labels__segments=["word"],
-        labels__metrics={
-            "cost": "sum(IF(late AND score < 0.5, 5, IF(NOT late AND score >= 0.5, price, 0)))"
-        },
-        labels__bounds={"cost": {"max": 1.0}},
-        spark__master="local[1]",
-    )
-    night(loaded)
-    late = RANDOM.random(600) < 0.4
-    price = RANDOM.random(600)
-    write_labels(loaded, labels(range(600), late).append_column("price", pa.array(price)))
-    truth, frame = judged(loaded), frame_of(loaded, late)
-    frame["price"] = price
-    wrong = np.where(
-        frame.late & (frame.score < 0.5),
-        5,
-        np.where(~frame.late & (frame.score >= 0.5), frame.price, 0),
-    )
-    assert truth.parts["all"].figures["cost"] == pytest.approx(wrong.sum())
-    assert truth.parts["version 1"].figures["cost"] == pytest.approx(wrong.sum())
-    in_a = (frame.word == "a").to_numpy()
-    assert truth.parts["word=a"].figures["cost"] == pytest.approx(wrong[in_a].sum())
-    [beyond] = truth.beyond
-    assert beyond.startswith("cost is ")
-    path = loaded.home / "conf" / "pipelines" / "p.yaml"
-    path.write_text(path.read_text().replace("sum(IF(", "sum(nothing + IF("))
-    loaded = config.load("p")
-    assert "labels.metrics: Spark does not take cost" in refused(loaded)
 
 
 def test_what_is_expected_is_what_the_scores_say_of_themselves(project: Project) -> None:
