@@ -92,6 +92,15 @@ class Small(torch.nn.Module):
         return self.dense(torch.cat([numbers, self.words(codes[:, 0])], dim=1))
 
 
+class Other(Small):
+    """The same with other weights."""
+
+    def __init__(self, seed: int = 11) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        torch.nn.init.normal_(self.dense.weight)
+
+
 def sample(rows: int, seed: int = 0, first_id: int = 0) -> pa.Table:
     """Rows with missing numbers and unknown words."""
     random = np.random.default_rng(seed)

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from conftest import ENCODING, Small, sample
-from nocturne import config
+from conftest import ENCODING, Other, Small, sample
+from nocturne import config, contract
 from nocturne.contract import log_torch_model
 from nocturne.model import registry as registry_room
 from nocturne.model.tracking import connect, experiment_id
@@ -67,7 +67,9 @@ def judgement_of(loaded: config.Loaded, manifest: Manifest) -> Judgement:
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with the model "small": version 1, alias champion. It is copied."""
+    """An MLflow database with the model "small": version 1, alias champion; and a logged model with
+    other weights. It is copied.
+    """
     return made_once(tmp_path_factory, "registry", _registered)
 
 
@@ -87,18 +89,30 @@ def _registered(folder: Path) -> None:
         tags={"stage": "production"},
     )
     client.set_registered_model_alias("small", "champion", "1")  # so nothing is known of it
-    _try_once(folder)
+    log_torch_model(Other(), ENCODING, sample(600, 5), name="other")
+    _try_once(folder, "mlflow.db", 1)
+    shutil.copy(folder / "mlflow.db", folder / "two.db")
+    contract.register(other_logged(connect(f"sqlite:///{folder / 'two.db'}")), "small")
+    _try_once(folder, "two.db", 2)
 
 
-def _try_once(folder: Path) -> None:
-    """The trial of the model, made once: projects are given it as their own."""
+def other_logged(client: mlflow.MlflowClient) -> str:
+    """The id of the logged model with other weights."""
+    [found] = client.search_logged_models(
+        [experiment_id(client, "training")], filter_string="name = 'other'"
+    )
+    return str(found.model_id)
+
+
+def _try_once(folder: Path, database: str, version: int) -> None:
+    """The trial of a version, made once: projects are given it as their own."""
     ref = registry_room.resolve(
         name="small",
-        alias="champion",
+        alias=None,
         tags=None,
-        version=None,
+        version=version,
         allow_pickle=False,
-        tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
+        tracking_uri=f"sqlite:///{folder / database}",
         models=folder / "models",
     )
     pq.write_table(sample(100), folder / "rows.parquet")

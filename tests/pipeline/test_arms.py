@@ -26,8 +26,8 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from conftest import ENCODING, Small, sample
-from nocturne import config
+from conftest import ENCODING, Other, sample
+from nocturne import config, contract
 from nocturne.cli import app
 from nocturne.cli.answers import judge_answer
 from nocturne.columns.shares import share_hashes, up_to
@@ -62,7 +62,7 @@ from nocturne.store.run import Run
 from nocturne.worker import arms as arms_of_worker
 from nocturne.worker.slots import OF_RUN
 from nocturne.worker.tasks import score_items
-from pipeline.conftest import run_of, shift
+from pipeline.conftest import other_logged, run_of, shift
 from pipeline.pyfuncs import Predict, log_model
 from pipeline.test_challengers import (
     DAY,
@@ -96,15 +96,6 @@ def canary(percent: float = 20, **more: Any) -> dict[str, Any]:
     return {"alias": "challenger", "percent": percent, "key": "id", "stop_on": NEVER, **more}
 
 
-class Other(Small):
-    """The champion with other weights."""
-
-    def __init__(self, seed: int = 11) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        torch.nn.init.normal_(self.dense.weight)
-
-
 def register(
     loaded: config.Loaded,
     model: torch.nn.Module | None = None,
@@ -114,7 +105,11 @@ def register(
 ) -> None:
     """A further version of the champion's model."""
     client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
-    mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
+    experiment = experiment_id(client, "training")
+    if model is None and encoding is ENCODING and data is None:
+        contract.register(other_logged(client), "small", alias=alias)
+        return
+    mlflow.set_experiment(experiment_id=experiment)
     log_torch_model(
         model or Other(),
         encoding,

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-from conftest import sample
+from conftest import Other, sample
 from nocturne import config
 from nocturne.cli import app
 from nocturne.codec import dump
@@ -23,7 +23,7 @@ from nocturne.pipeline.places import Places
 from nocturne.records.aliases import AliasChange
 from nocturne.table import published_manifest
 from pipeline.conftest import DAYS
-from pipeline.test_arms import Other, canary, register, sharing
+from pipeline.test_arms import canary, register, sharing
 from pipeline.test_challengers import FIXED, Project, night
 
 FIRST, LAST = DAYS[0], DAYS[-1]
