@@ -99,9 +99,9 @@ def _checked(
                 f"{path.name} has days before 1582-10-15 or times before 1900 ({', '.join(old)}) "
                 "that Spark has written by the Julian calendar, as its footer says "
                 "(org.apache.spark.legacyDateTime, legacyINT96, or a version before 3): others "
-                "than Spark read other days. Read the table with scoring.reader: spark, have the "
-                "file written again with spark.sql.parquet.datetimeRebaseModeInWrite and "
-                "int96RebaseModeInWrite: CORRECTED, or leave the column out",
+                "than Spark read other days. Have the file written again with "
+                "spark.sql.parquet.datetimeRebaseModeInWrite and int96RebaseModeInWrite: "
+                "CORRECTED, leave the column out, or read the input with scoring.reader: spark",
                 path=str(path),
             )
         yield batch
