@@ -58,6 +58,7 @@ from pipeline.test_truth_due import (
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # MLflow's models have no tests
 RANDOM = np.random.default_rng(4)
+LABELS = {"labels__path": "labels", "labels__column": "late"}
 WHEN = {"metric": "auc", "better_by": 0.01, "nights": 2}
 
 
@@ -389,16 +390,26 @@ class TestFigures:
         write_labels(loaded, pa.table({"id": key, "late": [True] * 600}))
         assert why in refused(loaded)
 
+    @pytest.mark.parametrize("negative", [0, 1])
+    def test_zero_is_one_key_whatever_its_sign(self, project: Project, negative: int) -> None:
+        loaded = project(**FIXED | {"output__keys": ["k"]}, **LABELS)
+        signs = [0.0, -0.0] if negative else [-0.0, 0.0]
+        path = loaded.home / "data" / f"ds={DAYS[0]}" / "part-0.parquet"
+        rows = pq.read_table(path, partitioning=None).slice(0, 2)
+        keys = pa.array([signs[0], 1.5], pa.float32())
+        pq.write_table(rows.append_column("k", keys), path)
+        night(loaded)
+        write_labels(loaded, pa.table({"k": [signs[1], 1.5], "late": [True, False]}))
+        assert judged(loaded).rows == 2
+        write_labels(loaded, pa.table({"k": signs, "late": [True, False]}))
+        assert "the labels have more than one row of a key (k)" in refused(loaded)
+
     @pytest.mark.parametrize("legacy", [True, False])
     def test_times_in_int96_are_the_keys_that_they_are_in_the_scores(
         self, project: Project, legacy: bool
     ) -> None:
         """Of every year, cut off at microseconds where the scores' are, and exact where not."""
-        loaded = project(
-            **FIXED | {"output__keys": ["at"]},
-            labels__path="labels",
-            labels__column="late",
-        )
+        loaded = project(**FIXED | {"output__keys": ["at"]}, **LABELS)
         folder = loaded.home / "data" / f"ds={DAYS[0]}"
         rows = pq.read_table(folder / "part-0.parquet", partitioning=None).slice(0, 300)
         at = pa.array(np.arange(300) * 1000 + 1_700_000_000_000_000_001).cast(pa.timestamp("ns"))
