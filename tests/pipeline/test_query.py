@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pyarrow as pa
@@ -71,6 +72,29 @@ def test_moments_are_published_as_the_other_reader_publishes_them(  # type: igno
     found = _published(_score(by_spark))
     assert found.schema.field("at").type.tz in ("UTC", "Etc/UTC")  # as the session says
     assert found["at"].cast(pa.int64()).to_pylist() == at.to_pylist()
+
+
+def test_days_by_the_julian_calendar_are_what_spark_reads_and_refused_otherwise(  # type: ignore[no-untyped-def]
+    project, spark, tmp_path: Path
+) -> None:
+    project(output__passthrough=["word", "born", "seen"])
+    folder, setting = tmp_path / "data" / f"ds={DAY}", "spark.sql.parquet.{}RebaseModeInWrite"
+    old = "date'0001-01-01' AS born", "timestamp'0001-01-01 00:00:00' AS seen"
+    rows = spark.read.parquet(str(folder)).selectExpr("*", *old).persist()
+    rows.count()
+    for kind in ("datetime", "int96"):
+        spark.conf.set(setting.format(kind), "LEGACY")
+    try:
+        rows.drop("ds").coalesce(1).write.mode("overwrite").parquet(str(folder))
+    finally:
+        for kind in ("datetime", "int96"):
+            spark.conf.unset(setting.format(kind))
+    refused = _score(config.load("p", overrides=PINNED))
+    assert refused.outcome == "failed"
+    assert "(born, seen) that Spark has written by the Julian calendar" in refused.message
+    found = _published(_score(config.load("p", overrides={**PINNED, "scoring.reader": "spark"})))
+    assert found["born"].unique().to_pylist() == [dt.date(1, 1, 1)]
+    assert found["seen"].unique().cast(pa.timestamp("us")).to_pylist() == [dt.datetime(1, 1, 1)]
 
 
 SHAPES: dict[str, tuple[list[str], list[str]]] = {

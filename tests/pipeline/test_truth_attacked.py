@@ -58,6 +58,7 @@ from pipeline.test_truth_due import (
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # MLflow's models have no tests
 RANDOM = np.random.default_rng(4)
+LABELS = {"labels__path": "labels", "labels__column": "late"}
 WHEN = {"metric": "auc", "better_by": 0.01, "nights": 2}
 
 
@@ -280,6 +281,23 @@ class TestDue:
         assert f"{path} can't be read as Parquet" in first.problem
         assert second.truth is not None
 
+    def test_labels_with_a_damaged_page_are_not_counted(self, project: Project) -> None:
+        loaded = with_labels(project)
+        night(loaded)
+        late = RANDOM.random(600)
+        write_labels(loaded, labels(range(600), late))
+        path = loaded.home / "labels" / f"ds={DAYS[0]}" / "part-0.parquet"
+        settings: dict[str, Any] = {"compression": "none", "use_dictionary": False}
+        pq.write_table(labels(range(600), late), path, write_page_checksum=True, **settings)
+        content = bytearray(path.read_bytes())
+        content[content.index(late[:4].tobytes())] ^= 1
+        path.write_bytes(content)
+        said = refused(loaded)
+        assert f"{path} can't be read as Parquet: " in said
+        assert "CRC checksum verification failed" in said
+        believed = config.load("p", overrides={"input.checksums": False})
+        assert judged(believed).rows == 600
+
     def test_a_table_without_partitions_is_counted(self, project: Project) -> None:
         loaded = project(**FIXED, labels__path="labels", labels__column="late")
         shutil.copytree(loaded.home / "data" / f"ds={DAYS[0]}", loaded.home / "whole")
@@ -371,6 +389,51 @@ class TestFigures:
         night(loaded)
         write_labels(loaded, pa.table({"id": key, "late": [True] * 600}))
         assert why in refused(loaded)
+
+    @pytest.mark.parametrize("negative", [0, 1])
+    def test_zero_is_one_key_whatever_its_sign(self, project: Project, negative: int) -> None:
+        loaded = project(**FIXED | {"output__keys": ["k"]}, **LABELS)
+        signs = [0.0, -0.0] if negative else [-0.0, 0.0]
+        path = loaded.home / "data" / f"ds={DAYS[0]}" / "part-0.parquet"
+        rows = pq.read_table(path, partitioning=None).slice(0, 2)
+        keys = pa.array([signs[0], 1.5], pa.float32())
+        pq.write_table(rows.append_column("k", keys), path)
+        night(loaded)
+        write_labels(loaded, pa.table({"k": [signs[1], 1.5], "late": [True, False]}))
+        assert judged(loaded).rows == 2
+        write_labels(loaded, pa.table({"k": signs, "late": [True, False]}))
+        assert "the labels have more than one row of a key (k)" in refused(loaded)
+
+    @pytest.mark.parametrize("legacy", [True, False])
+    def test_times_in_int96_are_the_keys_that_they_are_in_the_scores(
+        self, project: Project, legacy: bool
+    ) -> None:
+        """Of every year, cut off at microseconds where the scores' are, and exact where not."""
+        loaded = project(**FIXED | {"output__keys": ["at"]}, **LABELS)
+        folder = loaded.home / "data" / f"ds={DAYS[0]}"
+        rows = pq.read_table(folder / "part-0.parquet", partitioning=None).slice(0, 300)
+        at = pa.array(np.arange(300) * 1000 + 1_700_000_000_000_000_001).cast(pa.timestamp("ns"))
+        written: dict[str, Any] = {"use_deprecated_int96_timestamps": legacy}
+        if legacy:  # what nanoseconds can't hold
+            far = [dt.datetime(9999, 12, 31) - dt.timedelta(hours=i) for i in range(100)]
+            late_rows = rows.slice(0, 100).append_column("at", pa.array(far, pa.timestamp("us")))
+            pq.write_table(late_rows, folder / "far.parquet", **written)
+            rows = rows.slice(100)
+            fine = at.slice(100)
+        else:
+            fine = at
+        pq.write_table(rows.append_column("at", fine), folder / "part-0.parquet", **written)
+        night(loaded)
+        values = pa.array([i % 2 == 0 for i in range(300)])
+        write_labels(loaded, pa.table({"at": fine, "late": values.slice(0, len(fine))}))
+        place = loaded.home / "labels" / f"ds={DAYS[0]}"
+        found = pq.read_table(place / "part-0.parquet", partitioning=None)
+        pq.write_table(found, place / "part-0.parquet", use_deprecated_int96_timestamps=True)
+        if legacy:
+            far_labels = pa.table({"at": late_rows["at"], "late": values.slice(0, 100)})
+            pq.write_table(far_labels, place / "part-1.parquet", **written)
+        truth = judged(loaded)
+        assert (truth.rows, truth.unlabelled, truth.unscored) == (300, 0, 0)
 
     def test_a_null_and_the_word_null_are_two_segments(self, project: Project) -> None:
         loaded = with_labels(project, labels__segments=["word"])

@@ -443,13 +443,15 @@ class _Wkb(pa.ExtensionType):
         return cls(json.loads(serialized).get("edges", ""))
 
 
-@pytest.mark.parametrize("logical", ["GEOMETRY", "GEOGRAPHY", "VARIANT"])
+@pytest.mark.parametrize("logical", ["GEOMETRY", "GEOGRAPHY", "VARIANT", "INTERVAL"])
 def test_a_type_that_only_parquet_has_is_not_published_without_it(
     tmp_path: Path, logical: str
 ) -> None:
     path = tmp_path / "p.parquet"
     if logical == "VARIANT":
         duckdb.execute(f"COPY (SELECT 1::bigint AS id, 7::VARIANT AS c) TO '{path}'")
+    elif logical == "INTERVAL":
+        duckdb.execute(f"COPY (SELECT 1::bigint AS id, INTERVAL '1 day' AS c) TO '{path}'")
     else:
         type_ = _Wkb("spherical" if logical == "GEOGRAPHY" else "")
         points = pa.ExtensionArray.from_storage(type_, pa.array([b"\x01" + bytes(20)]))
@@ -460,6 +462,19 @@ def test_a_type_that_only_parquet_has_is_not_published_without_it(
         f"column 'c' is {logical}, which would be written without that type; leave it out and "
         "join it by the keys"
     ]
+
+
+def test_nor_is_one_that_is_within_another(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    point = pa.ExtensionArray.from_storage(_Wkb(""), pa.array([b"\x01" + bytes(20)]))
+    places = pa.ListArray.from_arrays([0, 1], pa.StructArray.from_arrays([point], ["p"]))
+    pq.write_table(pa.table({"id.s": [1], "id": [1], "s": places, "n.x": [1]}), path)
+    [said] = check_output(ENCODING, read_schema(path), ["id.s", "id", "s", "n.x"])
+    assert said.startswith("column 's' is GEOMETRY, which would be written without that type")
+    value = "{'i': [INTERVAL '1 day'], 'n': 1}"
+    duckdb.execute(f"COPY (SELECT 1::bigint AS id, {value} AS s, {{'n': 1}} AS t) TO '{path}'")
+    [said] = check_output(ENCODING, read_schema(path), ["id", "s", "t"])
+    assert said.startswith("column 's' is INTERVAL, which would be written without that type")
 
 
 # --- files that can't be read ---

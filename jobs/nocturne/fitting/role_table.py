@@ -42,7 +42,9 @@ _TYPES: dict[str, pa.DataType] = {
     "list of other numbers": pa.list_view(pa.float32()),
     "struct, map, other lists": pa.struct([("a", pa.int64())]),
     "no type (all null)": pa.null(),
-    "VARIANT, GEOMETRY, GEOGRAPHY": ParquetOnly(pa.struct([("a", pa.binary())]), "VARIANT"),
+    "INTERVAL, VARIANT, GEOMETRY, GEOGRAPHY": ParquetOnly(
+        pa.struct([("a", pa.binary())]), "VARIANT"
+    ),
 }
 
 

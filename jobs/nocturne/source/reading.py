@@ -50,7 +50,8 @@ _SIGNATURE = 28
 (Parquet's encryption specification, "plaintext footer mode")."""
 _OTHER_SIZE = "Expected all lists to be of size"
 """Part of Arrow's message if a null in a column of fixed-size lists has no items (25.0)."""
-_GROUP = re.compile(r"^  \w+ group field_id=-?\d+ (?P<name>.*) \(Variant\b.*\) \{$", re.MULTILINE)
+_VARIANT = re.compile(r" +\w+ group field_id=-?\d+ .* \(Variant\b.*\) \{$")
+"""A column in the text of a schema; those within others are indented further."""
 
 
 def check_unchanged(path: Location, planned: InputFile, *, in_lake: bool = False) -> None:
@@ -234,23 +235,33 @@ def read_schemas(
 def file_schema(source: pq.ParquetFile, path_columns: pa.RecordBatch | None = None) -> pa.Schema:
     """The types of a file's columns as declared; ``normal_schema`` gives the types as read.
 
-    A type that only Parquet has (VARIANT) is a ``ParquetOnly``.
+    A type that only Parquet has (VARIANT), or that has one within, is a ``ParquetOnly``.
 
     Args:
         path_columns: as in ``read_batches``.
     """
-    schema: pa.Schema = source.schema_arrow
-    parquet_only = {group["name"]: "VARIANT" for group in _GROUP.finditer(str(source.schema))}
-    for number in range(len(source.schema)):
-        column = source.schema.column(number)
-        kind = str(column.logical_type).partition("(")[0].upper()
-        if kind in ("GEOMETRY", "GEOGRAPHY") and column.path == column.name:
-            parquet_only[column.name] = kind
+    only = _parquet_only(source)
     fields = [
-        f.with_type(ParquetOnly(f.type, parquet_only[f.name])) if f.name in parquet_only else f
-        for f in schema
+        f.with_type(ParquetOnly(f.type, only[f.name])) if f.name in only else f
+        for f in source.schema_arrow
     ]
     return pa.schema([*fields, *(path_columns.schema if path_columns is not None else ())])
+
+
+def _parquet_only(source: pq.ParquetFile) -> dict[str, str]:
+    """Column -> the type in it, if it is one that only Parquet has."""
+    names: list[str] = source.schema_arrow.names
+    only, at = dict[str, str](), -1
+    for line in str(source.schema).split("\n")[1:]:
+        at += line[:2] == "  " and line[2:3] not in (" ", "}")  # the next column begins
+        if _VARIANT.match(line):
+            only[names[at]] = "VARIANT"
+    for leaf in map(source.schema.column, range(len(source.schema))):
+        logical = str(leaf.logical_type).partition("(")[0].upper()
+        kind = "INTERVAL" if leaf.converted_type == "INTERVAL" else logical
+        if kind in ("GEOMETRY", "GEOGRAPHY", "INTERVAL"):
+            only |= {n: kind for n in names if f"{leaf.path}.".startswith(f"{n}.")}
+    return only
 
 
 def _dictionaries(footer: pq.FileMetaData, words: Collection[str]) -> list[str]:

@@ -14,6 +14,7 @@ from nocturne.errors import InputChanged
 from nocturne.records.challengers import Opponent
 from nocturne.records.plan import Split
 from nocturne.records.result import SplitResult
+from nocturne.source.calendar import checked
 from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged, file_schema, open_parquet, read_batches
 from nocturne.store.failpoints import reach
@@ -44,7 +45,7 @@ def run_split(
 
     Raises:
         InputChanged: the file has changed since it was planned (retryable: plan again).
-        InputError: the file can't be decoded.
+        InputError: the file can't be decoded, or has days by another calendar.
         ModelError: the model can't be loaded, or fails on every row.
         DeviceLost: the GPU failed (retryable, in a new process).
         RetryableError: a model that scores a share of the keys has failed, here or elsewhere.
@@ -61,7 +62,8 @@ def run_split(
     source = open_parquet(path, checksums=run.plan.checksums, words=lanes.words)
     schema = with_types(file_schema(source, path_columns), types)
     columns, rows = lanes.columns(schema.names), run.plan.pinned.batch_rows
-    batches = read_batches(source, path, split.row_groups, columns, rows, types, path_columns)
+    read_all = read_batches(source, path, split.row_groups, columns, rows, types, path_columns)
+    batches = checked(read_all, source, path)
     beside = None if quarantined is None else Quarantined(split, quarantined)
     with lanes.started(split, schema, slot):
         result = score_batches(

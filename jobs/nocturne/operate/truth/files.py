@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nocturne.columns.normal import plain_type
+from nocturne.columns.normal import COARSE, FINE, plain_type
 from nocturne.columns.types import is_bytes, is_text
 from nocturne.config import Loaded
 from nocturne.config.labels import Labels
@@ -19,13 +19,13 @@ from nocturne.objects import Location
 from nocturne.objects.reading import native
 from nocturne.pipeline.places import folders_of
 from nocturne.records.partition import Partition
+from nocturne.source.calendar import checked
 from nocturne.source.protocol import InputTable
 from nocturne.table_formats import INPUTS
 
 __all__ = [
     "BATCH_ROWS",
     "LabelFiles",
-    "batches",
     "label_files",
     "label_table",
     "plain",
@@ -41,11 +41,13 @@ class LabelFiles:
     """The labels of a night.
 
     ``rows``: as the footers say. ``schema``: of all files together, without dictionaries.
+    ``checksums``: whether pages are compared with their checksums (``input.checksums``).
     """
 
     files: tuple[Location, ...]
     rows: int
     schema: pa.Schema
+    checksums: bool = True
 
     def tables(self, columns: Sequence[str], keys: pa.Schema) -> Iterator[pa.Table]:
         """The columns, some rows at a time.
@@ -58,8 +60,11 @@ class LabelFiles:
             InputChanged: a file is gone meanwhile.
         """
         types = [keys.field(n) if n in keys.names else self.schema.field(n) for n in columns]
+        # INT96 is read in microseconds, as it is scored; scores in nanoseconds were none.
+        fine = any(pa.types.is_timestamp(t) and t.unit == FINE.unit for t in keys.types)
+        unit = FINE.unit if fine else COARSE.unit
         for path in self.files:
-            for table in batches(path, columns):
+            for table in _batches(path, columns, self.checksums, unit):
                 yield _typed(table, types, keys)
 
 
@@ -89,7 +94,7 @@ def label_files(
         raise InputError(f"there are no labels for {night.key} in {table.folder(night)} yet")
     rows, whole = 0, pa.schema([])
     for path in files:
-        with reading(path), pq.ParquetFile(native(path)) as file:
+        with reading(path), _opened(path) as file:
             schema = file.schema_arrow.remove_metadata()
             if missing := [name for name in needed if name not in schema.names]:
                 raise InputError(f"{path} has no column {choices(missing)}, which labels need")
@@ -101,7 +106,7 @@ def label_files(
             f"the labels of {night.key} are not what readers of the table see: "
             f"{'; '.join(problems[:5])}. Have the partition rewritten"
         )
-    return LabelFiles(files, rows, whole)
+    return LabelFiles(files, rows, whole, loaded.pipeline.input.checksums)
 
 
 def _with(others: pa.Schema, own: pa.Schema, path: Location) -> pa.Schema:
@@ -150,11 +155,20 @@ def reading(path: Location) -> Iterator[None]:
         raise InputError(f"{path} can't be read as Parquet: {redacted(error)}") from None
 
 
-def batches(path: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+def _opened(path: Location, checksums: bool = True, unit: str = COARSE.unit) -> pq.ParquetFile:
+    """The file; ``unit`` is that of times in INT96."""
+    return pq.ParquetFile(
+        native(path), coerce_int96_timestamp_unit=unit, page_checksum_verification=checksums
+    )
+
+
+def _batches(
+    path: Location, columns: Sequence[str], checksums: bool, unit: str
+) -> Iterator[pa.Table]:
     """Those of the columns that a file has, some rows at a time, without dictionaries."""
-    with reading(path), pq.ParquetFile(native(path)) as file:
+    with reading(path), _opened(path, checksums, unit) as file:
         there = [name for name in columns if name in file.schema_arrow.names]
-        for batch in file.iter_batches(BATCH_ROWS, columns=there):
+        for batch in checked(file.iter_batches(BATCH_ROWS, columns=there), file, path):
             yield plain(pa.Table.from_batches([batch]))
 
 

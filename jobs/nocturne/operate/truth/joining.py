@@ -55,6 +55,11 @@ class Buckets:
     def add(self, table: pa.Table) -> None:
         """Add rows; those with a null in the key have no bucket, and count in ``rows`` only."""
         has_key = None
+        for at, field in enumerate(table.schema):
+            if field.name in self._keys and pa.types.is_floating(field.type):
+                # Arrow joins by bits, for which -0.0 is not 0.0, as it is for the hashes.
+                unsigned = pc.add(table.column(at), pa.scalar(0, field.type))
+                table = table.set_column(at, field, unsigned)
         for name in self._keys:
             if table[name].null_count:
                 valid = table[name].is_valid()
