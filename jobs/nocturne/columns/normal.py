@@ -50,7 +50,7 @@ FINE, COARSE = pa.timestamp("ns"), pa.timestamp("us")
 
 
 class ParquetOnly(pa.ExtensionType):  # type: ignore[misc]
-    """A type with what Arrow can read but not write: INTERVAL, VARIANT, GEOMETRY, GEOGRAPHY."""
+    """A type with what Arrow can read but not write, such as ENUM or INTERVAL."""
 
     def __init__(self, storage: pa.DataType, logical: str) -> None:
         self.logical = logical

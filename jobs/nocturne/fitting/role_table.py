@@ -42,7 +42,7 @@ _TYPES: dict[str, pa.DataType] = {
     "list of other numbers": pa.list_view(pa.float32()),
     "struct, map, other lists": pa.struct([("a", pa.int64())]),
     "no type (all null)": pa.null(),
-    "INTERVAL, VARIANT, GEOMETRY, GEOGRAPHY": ParquetOnly(
+    "ENUM, BSON, INTERVAL, VARIANT, GEOMETRY, GEOGRAPHY": ParquetOnly(
         pa.struct([("a", pa.binary())]), "VARIANT"
     ),
 }

@@ -50,6 +50,7 @@ _SIGNATURE = 28
 (Parquet's encryption specification, "plaintext footer mode")."""
 _OTHER_SIZE = "Expected all lists to be of size"
 """Part of Arrow's message if a null in a column of fixed-size lists has no items (25.0)."""
+_PARQUET_ONLY = ("BSON", "ENUM", "GEOGRAPHY", "GEOMETRY", "INTERVAL")
 _VARIANT = re.compile(r" +\w+ group field_id=-?\d+ .* \(Variant\b.*\) \{$")
 """A column in the text of a schema; those within others are indented further."""
 
@@ -259,7 +260,7 @@ def _parquet_only(source: pq.ParquetFile) -> dict[str, str]:
     for leaf in map(source.schema.column, range(len(source.schema))):
         logical = str(leaf.logical_type).partition("(")[0].upper()
         kind = "INTERVAL" if leaf.converted_type == "INTERVAL" else logical
-        if kind in ("GEOMETRY", "GEOGRAPHY", "INTERVAL"):
+        if kind in _PARQUET_ONLY:
             only |= {n: kind for n in names if f"{leaf.path}.".startswith(f"{n}.")}
     return only
 
