@@ -230,6 +230,27 @@ def test_a_model_may_write_into_what_it_is_given(strangers: Project) -> None:
     assert strangers.score("writes", lists, inputs=["v"]).column() == [n + 1 for n in range(100)]
 
 
+def test_a_model_may_fill_the_same_array_in_each_call(strangers: Project) -> None:
+    class Keeps(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def load_context(self, context: Any) -> None:
+            self.made = np.empty(4096)
+
+        def predict(self, context: Any, model_input: Any) -> Any:
+            made = self.made[: len(model_input)]
+            np.add(model_input[:, 0], 1, out=made)
+            return made
+
+    signature = infer_signature(X, Y)
+    strangers.register(mlflow.pyfunc.log_model, "keeps", python_model=Keeps(), signature=signature)
+    numbers = np.arange(200.0)
+    table = pa.table(dict.fromkeys("abcd", numbers))
+    few = {"micro_batch": 64}
+    done = read(
+        pipeline_scored(strangers.pipeline("keeps", table, {"inputs": NAMES}, scoring=few), DAY)
+    )
+    assert done.column() == (numbers + 1).tolist()
+
+
 def test_a_model_that_ends_the_process_has_failed_on_its_rows(strangers: Project) -> None:
     class Ends(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         def predict(self, context: Any, model_input: Any) -> Any:
