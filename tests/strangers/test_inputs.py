@@ -105,6 +105,19 @@ def test_mlflows_own_example_of_pytorch(strangers: Project) -> None:
         np.testing.assert_allclose(done.column(), expected, rtol=1e-5, err_msg=name)
 
 
+def test_a_module_that_was_exported_in_training_mode_is_refused(strangers: Project) -> None:
+    """Dropout and batch normalization: who forgets ``eval()`` has scores that chance decides."""
+    x = X.astype(np.float32)
+    signature = infer_signature(x, x[:, :1])
+    for name, layer in (("dropping", torch.nn.Dropout(0.5)), ("norming", torch.nn.BatchNorm1d(4))):
+        module = torch.nn.Sequential(layer, torch.nn.Linear(4, 1)).train()
+        strangers.register(
+            mlflow.pytorch.log_model, name, module, signature=signature, input_example=x[:5]
+        )
+        with pytest.raises(ModelError, match="nothing was scored: the model gives .*module.eval()"):
+            strangers.score(name, TABLE, inputs=NAMES, allow_pickle=False)
+
+
 def shapes(strangers: Project, name: str, **tensors: np.ndarray[Any, Any]) -> None:
     """A model that gives a row's first value, and fails on other shapes and dtypes than these.
 
