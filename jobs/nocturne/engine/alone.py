@@ -60,6 +60,6 @@ def _difference(model: Model, encoded: Encoded) -> str:
         )
     for kept in (0, 1):  # every other row is replaced by the one beside it
         found = called(np.minimum(places // 2 * 2 + kept, count - 1))
-        if not agree(*([output[kept::2] for output in outputs] for outputs in (first, found))):
+        if not agree([o[kept::2] for o in first], [o[kept::2] for o in found]):
             return "gives a row other outputs if the rows that come with it are others"
     return ""
