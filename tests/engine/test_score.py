@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,7 +14,16 @@ from conftest import ENCODING, Small, sample
 from nocturne.encoders import ENCODERS
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.encoding.post import POST
-from nocturne.engine import REASON, TorchModel, encode, load_torch, prefetch, score
+from nocturne.engine import (
+    REASON,
+    DeviceModel,
+    TorchModel,
+    encode,
+    load_torch,
+    prefetch,
+    score,
+)
+from nocturne.engine.device_model import LANES
 from nocturne.errors import InputError, ModelError
 from nocturne.fitting import check_columns
 
@@ -219,6 +231,25 @@ def test_outputs_that_are_not_those_of_the_spec_are_refused(result, message) -> 
 
     with pytest.raises(ModelError, match=message):
         list(score(sample(3).to_batches(), TorchModel(Other()), ENCODING, micro_batch=256))
+
+
+@pytest.mark.parametrize("kept", [[0, 4], [0]])
+@pytest.mark.parametrize("make", [TorchModel, lambda module: DeviceModel(module, "cpu")])
+def test_a_model_that_leaves_rows_out_is_refused(make: Callable[..., Any], kept: list[int]) -> None:
+    """Of the last five rows, which are filled up to eight, it keeps the first and the last, four
+    times: as many as there are. A single one that is kept would fill a lane that is used again.
+    """
+    before = 8 * LANES
+    good = np.append(np.full(before, fill_value=True), np.isin(np.arange(5), kept))
+    table = sample(before + 5).set_column(1, "x", pa.array(np.where(good, 1.0, -1e9)))
+
+    class Chosen(torch.nn.Module):
+        def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+            return numbers[numbers[:, 0] > -1e6][:, 1]
+
+    batches = table.combine_chunks().to_batches()
+    with pytest.raises(ModelError, match=r"has shape \(\d,\) for 8 rows, expected"):
+        list(score(batches, make(Chosen()), ENCODING, micro_batch=8))
 
 
 def test_an_empty_batch_gives_an_empty_batch() -> None:
