@@ -72,6 +72,8 @@ def _floating(column: pa.Array, feature: Feature, dtype: np.dtype[np.generic]) -
     # Python's floats: a whole number would take the column's width, and wrap in it.
     fill = np.nan if feature.fill is None else float(feature.fill)
     center, scale = float(feature.center), float(feature.scale)
+    if column.type == pa.float16():  # which would be scaled in its three digits
+        column = column.cast(pa.float32())
     if column.type in (pa.float32(), pa.float64()):
         return Floats(column, fill, center, scale)
     if pa.types.is_boolean(column.type):
