@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -317,6 +318,31 @@ def test_an_encoding_survives_json_and_refuses_nonsense() -> None:
     bare = Encoding((TensorSpec("c", "int64", "category", (Feature("v"),)),), ())
     with pytest.raises(ModelError, match="needs a vocabulary"):
         Encoding.from_json(bare.to_json())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "feature", "said"),
+    [
+        ("int64", Feature("v", center=5.0), "which are not scaled: center 5.0 and scale 1.0 must"),
+        ("int64", Feature("v", scale=2.0), "center 0.0 and scale 2.0 must be 0 and 1"),
+        ("bool", Feature("v", fill=0.5), "fill 0.5 a whole number"),
+        ("float32", Feature("v", scale=0.0), "scale 0; expected another one"),
+        ("float64", Feature("v", fill=0.5, center=5.0, scale=-2.0), ""),
+        ("int8", Feature("v", fill=-1.0), ""),
+        ("int8", Feature("v", fill=None), ""),
+    ],
+)
+@pytest.mark.parametrize("encoder", ["numeric", "date"])
+def test_a_spec_that_its_tensor_can_not_follow_is_refused(
+    encoder: str, dtype: Any, feature: Feature, said: str
+) -> None:
+    feature = replace(feature, part="year" if encoder == "date" else "")
+    spec = Encoding((TensorSpec("x", dtype, encoder, (feature,)),), (OutputSpec("p"),)).to_json()
+    if not said:
+        assert Encoding.from_json(spec).inputs[0].features == (feature,)
+        return
+    with pytest.raises(ModelError, match=f"input 'x': column 'v': .*{said}"):
+        Encoding.from_json(spec)
 
 
 def test_reading_ahead_keeps_order_and_passes_errors_on() -> None:

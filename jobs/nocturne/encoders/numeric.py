@@ -33,6 +33,19 @@ class Numeric(Encoder):
     def exact_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
         return pa.type_for_alias(tensor.dtype if tensor.dtype in WHOLE else "float64")
 
+    def problem(self, tensor: TensorSpec) -> str:
+        for f in tensor.features:
+            if f.scale == 0:
+                return f"column {f.column!r}: scale 0; expected another one (1 if it is constant)"
+            whole = (f.center, f.scale) == (0, 1) and (f.fill is None or float(f.fill).is_integer())
+            if tensor.dtype in WHOLE and not whole:
+                return (
+                    f"column {f.column!r}: {tensor.dtype} has whole numbers, which are not scaled: "
+                    f"center {f.center} and scale {f.scale} must be 0 and 1, fill {f.fill} a whole "
+                    "number; or the tensor a float32"
+                )
+        return ""
+
     def numbers(self, column: pa.Array, feature: Feature) -> pa.Array:
         """The numbers [rows] that a feature has of its column."""
         return plain(column)
