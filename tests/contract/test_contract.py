@@ -72,6 +72,11 @@ class Branching(torch.nn.Module):
         return numbers[:, 0] if numbers.sum() > 0 else -numbers[:, 0]
 
 
+class Ranked(torch.nn.Module):
+    def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        return numbers[:, 0].argsort().argsort().to(torch.float32)
+
+
 class TwoOutputs(torch.nn.Module):
     def forward(
         self, numbers: torch.Tensor, codes: torch.Tensor
@@ -360,6 +365,14 @@ def test_a_graph_fixed_to_the_rows_of_the_example_is_not_registered(tracking: st
 def test_a_module_that_can_not_be_exported_is_said_with_its_inputs(tracking: str) -> None:
     with pytest.raises(ModelError, match=r"numbers float32\[rows, 2\], codes int64\[rows, 1\]"):
         contract.log_torch_model(Branching(), ENCODING, DATA, name="branching")
+
+
+def test_a_module_that_mixes_rows_is_not_registered(tracking: str) -> None:
+    with pytest.raises(ModelError, match="if the rows that come with it are others"):
+        contract.log_torch_model(
+            Ranked(), ENCODING, DATA, name="ranked", registered_model_name="ranked"
+        )
+    assert not mlflow.MlflowClient().search_registered_models("name = 'ranked'")
 
 
 def test_outputs_that_the_encoding_does_not_name_are_refused(tracking: str) -> None:

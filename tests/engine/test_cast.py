@@ -6,6 +6,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -241,3 +242,15 @@ def test_a_centre_that_is_a_whole_number_does_not_wrap(type_: pa.DataType) -> No
     tensor = TensorSpec("x", "float32", "numeric", (feature,))
     [found] = encode(pa.record_batch({"v": values}), _encoding(tensor))
     assert found.ravel().tolist() == [100.0, 53.5, 50.0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_float16_is_scaled_in_more_than_its_own_digits(dtype: Any) -> None:
+    feature = Feature("v", fill=70_000.5, center=100_000.5, scale=3.0)
+    values = pa.array(np.array([1000.0, 12.3, 7.77, np.nan], np.float16))
+    encoding = _encoding(TensorSpec("x", dtype, "numeric", (feature,)))
+    batch = pa.record_batch({"v": pa.concat_arrays([values, pa.nulls(1, pa.float16())])})
+    assert check_columns(encoding, batch.schema) == []
+    [found] = encode(batch, encoding)
+    numbers = [*np.float16([1000.0, 12.3, 7.77]).astype(float), 70_000.5, 70_000.5]
+    np.testing.assert_allclose(found[:, 0], (np.array(numbers) - 100_000.5) / 3, rtol=1e-6)

@@ -73,6 +73,26 @@ def test_every_post_processing_of_one_output() -> None:
 
 
 @pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "int16", "int32", "uint64", "int64", "float16", "float32"]
+)
+def test_outputs_of_few_bits_are_post_processed_as_numbers(dtype: str) -> None:
+    """As of a quantized model, or one that counts votes."""
+    votes = np.array([[1, 0, 3], [100, 120, 7], [2, 2, 0]])
+    done = _scored(
+        (
+            OutputSpec("p", "softmax", "float64", "votes", length=3),
+            OutputSpec("top", "top_k", "int64", "votes", 3),
+            OutputSpec("one", "sigmoid", "float64", "one"),
+        ),
+        votes=votes.astype(dtype),
+        one=votes[:, 0].astype(dtype),
+    )
+    np.testing.assert_allclose(done["p"].to_pylist(), _softmax(votes), rtol=1e-6, atol=1e-30)
+    assert done["top"].to_pylist() == [[2, 0, 1], [1, 0, 2], [0, 1, 2]]
+    np.testing.assert_allclose(done["one"].to_pylist(), 1 / (1 + np.exp(-votes[:, 0])), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
     "output",
     [
         OutputSpec("o", "softmax", source="logits", length=3),

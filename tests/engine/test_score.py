@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,7 +15,16 @@ from conftest import ENCODING, Small, sample
 from nocturne.encoders import ENCODERS
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.encoding.post import POST
-from nocturne.engine import REASON, TorchModel, encode, load_torch, prefetch, score
+from nocturne.engine import (
+    REASON,
+    DeviceModel,
+    TorchModel,
+    encode,
+    load_torch,
+    prefetch,
+    score,
+)
+from nocturne.engine.device_model import LANES
 from nocturne.errors import InputError, ModelError
 from nocturne.fitting import check_columns
 
@@ -221,6 +234,25 @@ def test_outputs_that_are_not_those_of_the_spec_are_refused(result, message) -> 
         list(score(sample(3).to_batches(), TorchModel(Other()), ENCODING, micro_batch=256))
 
 
+@pytest.mark.parametrize("kept", [[0, 4], [0]])
+@pytest.mark.parametrize("make", [TorchModel, lambda module: DeviceModel(module, "cpu")])
+def test_a_model_that_leaves_rows_out_is_refused(make: Callable[..., Any], kept: list[int]) -> None:
+    """Of the last five rows, which are filled up to eight, it keeps the first and the last, four
+    times: as many as there are. A single one that is kept would fill a lane that is used again.
+    """
+    before = 8 * LANES
+    good = np.append(np.full(before, fill_value=True), np.isin(np.arange(5), kept))
+    table = sample(before + 5).set_column(1, "x", pa.array(np.where(good, 1.0, -1e9)))
+
+    class Chosen(torch.nn.Module):
+        def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+            return numbers[numbers[:, 0] > -1e6][:, 1]
+
+    batches = table.combine_chunks().to_batches()
+    with pytest.raises(ModelError, match=r"has shape \(\d,\) for 8 rows, expected"):
+        list(score(batches, make(Chosen()), ENCODING, micro_batch=8))
+
+
 def test_an_empty_batch_gives_an_empty_batch() -> None:
     [done] = score([sample(1).to_batches()[0].slice(1)], TorchModel(Small()), ENCODING)
     assert done.num_rows == 0
@@ -286,6 +318,31 @@ def test_an_encoding_survives_json_and_refuses_nonsense() -> None:
     bare = Encoding((TensorSpec("c", "int64", "category", (Feature("v"),)),), ())
     with pytest.raises(ModelError, match="needs a vocabulary"):
         Encoding.from_json(bare.to_json())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "feature", "said"),
+    [
+        ("int64", Feature("v", center=5.0), "which are not scaled: center 5.0 and scale 1.0 must"),
+        ("int64", Feature("v", scale=2.0), "center 0.0 and scale 2.0 must be 0 and 1"),
+        ("bool", Feature("v", fill=0.5), "fill 0.5 a whole number"),
+        ("float32", Feature("v", scale=0.0), "scale 0; expected another one"),
+        ("float64", Feature("v", fill=0.5, center=5.0, scale=-2.0), ""),
+        ("int8", Feature("v", fill=-1.0), ""),
+        ("int8", Feature("v", fill=None), ""),
+    ],
+)
+@pytest.mark.parametrize("encoder", ["numeric", "date"])
+def test_a_spec_that_its_tensor_can_not_follow_is_refused(
+    encoder: str, dtype: Any, feature: Feature, said: str
+) -> None:
+    feature = replace(feature, part="year" if encoder == "date" else "")
+    spec = Encoding((TensorSpec("x", dtype, encoder, (feature,)),), (OutputSpec("p"),)).to_json()
+    if not said:
+        assert Encoding.from_json(spec).inputs[0].features == (feature,)
+        return
+    with pytest.raises(ModelError, match=f"input 'x': column 'v': .*{said}"):
+        Encoding.from_json(spec)
 
 
 def test_reading_ahead_keeps_order_and_passes_errors_on() -> None:

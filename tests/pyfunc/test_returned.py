@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from nocturne.errors import ModelError
 from nocturne.pyfunc.returned import arrays, several
 
 THREE = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+GROUPED = pd.DataFrame({"city": ["b", "a", "b"], "a": [1, 2, 3]})
 
 
 def _listed(found: Any) -> Any:
@@ -89,6 +91,12 @@ class Polars:
         (pd.Series([3, 1, 2], index=[2, 0, 1]), [[1, 2, 3]]),
         (pd.DataFrame({"a": [3, 1, 2]}, index=[2, 0, 1]), {"a": [1, 2, 3]}),
         ({"a": pd.Series([3, 1, 2], index=pd.Index([2, 0, 1], dtype="Int64"))}, {"a": [1, 2, 3]}),
+        (pd.Series([3, 1, 2], index=[2.0, 0.0, 1.0]), [[1, 2, 3]]),
+        (GROUPED.groupby("city")[["a"]].apply(lambda group: group * 1), {"a": [1, 2, 3]}),
+        (pd.Series([3, 1, 2], index=[[2, 0, 1], [0, 0, 1]]), [[1, 2, 3]]),
+        (pd.Series([3, 1, 2], index=[[2, 0, 1], [0, 1, 2]]), [[3, 1, 2]]),
+        (pd.Series([3, 1, 2], index=[2.0, 0.0, 0.5]), [[3, 1, 2]]),
+        (pd.Series([3, 1, 2], index=[1.0, 0.0, None]), [[3, 1, 2]]),
         (pd.Series([3, 1, 2], index=[3, 1, 2]), [[3, 1, 2]]),
         (pd.Series([3, 1, 2], index=[1, 0, 0]), [[3, 1, 2]]),
         (pd.Series([3, 1, 2], index=["2", "0", "1"]), [[3, 1, 2]]),
@@ -131,6 +139,29 @@ def test_results_of_three_rows(result: Any, expected: Any) -> None:
 )
 def test_results_of_one_row(result: Any, expected: Any) -> None:
     assert _listed(arrays(result, 1)) == expected
+
+
+@pytest.mark.parametrize(
+    "result_of",
+    [
+        lambda buffer: buffer[:, 0],
+        lambda buffer: buffer,
+        lambda buffer: pd.DataFrame(buffer, columns=["p", "q"], copy=False),
+        lambda buffer: {"p": pd.Series(buffer[:, 0], copy=False)},
+        lambda buffer: (buffer[:, 0], torch.from_numpy(buffer)),
+        lambda buffer: [buffer[0], None, buffer[2]],
+        lambda buffer: [buffer[0], buffer[1, :1], buffer[2]],
+    ],
+)
+def test_what_a_model_writes_into_its_result_later_changes_no_output(
+    result_of: Callable[[Any], Any],
+) -> None:
+    """As a model does that fills the same array in every call."""
+    buffer = THREE.copy()
+    found = arrays(result_of(buffer), 3)
+    before = repr(found)
+    buffer[:] = -1
+    assert repr(found) == before
 
 
 def test_a_matrix_is_as_many_columns_as_are_asked_for() -> None:

@@ -443,7 +443,9 @@ class _Wkb(pa.ExtensionType):
         return cls(json.loads(serialized).get("edges", ""))
 
 
-@pytest.mark.parametrize("logical", ["GEOMETRY", "GEOGRAPHY", "VARIANT", "INTERVAL", "ENUM", "BSON"])
+@pytest.mark.parametrize(
+    "logical", ["GEOMETRY", "GEOGRAPHY", "VARIANT", "INTERVAL", "ENUM", "BSON"]
+)
 def test_a_type_that_only_parquet_has_is_not_published_without_it(
     tmp_path: Path, logical: str
 ) -> None:

@@ -105,6 +105,19 @@ def test_mlflows_own_example_of_pytorch(strangers: Project) -> None:
         np.testing.assert_allclose(done.column(), expected, rtol=1e-5, err_msg=name)
 
 
+def test_a_module_that_was_exported_in_training_mode_is_refused(strangers: Project) -> None:
+    """Dropout and batch normalization: who forgets ``eval()`` has scores that chance decides."""
+    x = X.astype(np.float32)
+    signature = infer_signature(x, x[:, :1])
+    for name, layer in (("dropping", torch.nn.Dropout(0.5)), ("norming", torch.nn.BatchNorm1d(4))):
+        module = torch.nn.Sequential(layer, torch.nn.Linear(4, 1)).train()
+        strangers.register(
+            mlflow.pytorch.log_model, name, module, signature=signature, input_example=x[:5]
+        )
+        with pytest.raises(ModelError, match="nothing was scored: the model gives .*module.eval()"):
+            strangers.score(name, TABLE, inputs=NAMES, allow_pickle=False)
+
+
 def shapes(strangers: Project, name: str, **tensors: np.ndarray[Any, Any]) -> None:
     """A model that gives a row's first value, and fails on other shapes and dtypes than these.
 
@@ -228,6 +241,27 @@ def test_a_model_may_write_into_what_it_is_given(strangers: Project) -> None:
     assert list(done.reasons) == [150]
     lists = pa.table({"v": [[n, n, n, n] for n in numbers[:100]]})
     assert strangers.score("writes", lists, inputs=["v"]).column() == [n + 1 for n in range(100)]
+
+
+def test_a_model_may_fill_the_same_array_in_each_call(strangers: Project) -> None:
+    class Keeps(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def load_context(self, context: Any) -> None:
+            self.made = np.empty(4096)
+
+        def predict(self, context: Any, model_input: Any) -> Any:
+            made = self.made[: len(model_input)]
+            np.add(model_input[:, 0], 1, out=made)
+            return made
+
+    signature = infer_signature(X, Y)
+    strangers.register(mlflow.pyfunc.log_model, "keeps", python_model=Keeps(), signature=signature)
+    numbers = np.arange(200.0)
+    table = pa.table(dict.fromkeys("abcd", numbers))
+    few = {"micro_batch": 64}
+    done = read(
+        pipeline_scored(strangers.pipeline("keeps", table, {"inputs": NAMES}, scoring=few), DAY)
+    )
+    assert done.column() == (numbers + 1).tolist()
 
 
 def test_a_model_that_ends_the_process_has_failed_on_its_rows(strangers: Project) -> None:

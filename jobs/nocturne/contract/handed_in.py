@@ -20,7 +20,7 @@ from nocturne.contract.comparing import largest_difference
 from nocturne.contract.encodings import as_scored
 from nocturne.contract.versions import digest_logged, register_files, require_no_prompt
 from nocturne.encoding import ENCODING_FILE, MODEL_VERSION, Encoding, OutputSpec
-from nocturne.engine import Model, check_outputs, encode, settle_outputs
+from nocturne.engine import Model, check_outputs, encode, require_rows_alone, settle_outputs
 from nocturne.engine.refused import refusal_reasons
 from nocturne.errors import InputError, ModelError, NocturneError
 from nocturne.hiding import redacted
@@ -191,6 +191,8 @@ def log_handed_in(
         if handed.own is None:
             (folder / ENCODING_FILE).write_text(encoding.to_json(), encoding="utf-8")
         model, code = _as_a_night_loads(folder, encoding, name, allow_pickle)
+        first = _first_rows(as_scored(data, encoding), encoding)
+        require_rows_alone(model, encode(first, encoding))
         after = _scores(model, encoding, data, what)
         difference = largest_difference(before, after)
         built = make_baseline(

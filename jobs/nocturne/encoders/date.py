@@ -51,7 +51,7 @@ class Date(Numeric):
     def problem(self, tensor: TensorSpec) -> str:
         wrong = [feature for feature in tensor.features if feature.part not in PARTS]
         if not wrong:
-            return ""
+            return super().problem(tensor)
         return f"column {wrong[0].column!r}: part {wrong[0].part!r}, expected {choices(PARTS)}"
 
     def numbers(self, column: pa.Array, feature: Feature) -> pa.Array:

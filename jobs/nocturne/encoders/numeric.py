@@ -33,6 +33,19 @@ class Numeric(Encoder):
     def exact_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
         return pa.type_for_alias(tensor.dtype if tensor.dtype in WHOLE else "float64")
 
+    def problem(self, tensor: TensorSpec) -> str:
+        for f in tensor.features:
+            if f.scale == 0:
+                return f"column {f.column!r}: scale 0; expected another one (1 if it is constant)"
+            whole = (f.center, f.scale) == (0, 1) and (f.fill is None or float(f.fill).is_integer())
+            if tensor.dtype in WHOLE and not whole:
+                return (
+                    f"column {f.column!r}: {tensor.dtype} has whole numbers, which are not scaled: "
+                    f"center {f.center} and scale {f.scale} must be 0 and 1, fill {f.fill} a whole "
+                    "number; or the tensor a float32"
+                )
+        return ""
+
     def numbers(self, column: pa.Array, feature: Feature) -> pa.Array:
         """The numbers [rows] that a feature has of its column."""
         return plain(column)
@@ -72,6 +85,8 @@ def _floating(column: pa.Array, feature: Feature, dtype: np.dtype[np.generic]) -
     # Python's floats: a whole number would take the column's width, and wrap in it.
     fill = np.nan if feature.fill is None else float(feature.fill)
     center, scale = float(feature.center), float(feature.scale)
+    if column.type == pa.float16():  # which would be scaled in its three digits
+        column = column.cast(pa.float32())
     if column.type in (pa.float32(), pa.float64()):
         return Floats(column, fill, center, scale)
     if pa.types.is_boolean(column.type):

@@ -62,14 +62,22 @@ def _none(values: Values, length: int, labels: Labels) -> Values:
     return values
 
 
+def _wide(values: Values) -> Values:
+    """As float32, or float64 for large integers: NumPy's ``-`` and ``exp`` would wrap in unsigned
+    integers, and compute with three digits in those of 8 bits."""
+    return values.astype(np.result_type(values.dtype, np.float32), copy=False)
+
+
 def _sigmoid(values: Values, length: int, labels: Labels) -> Values:
     """1 / (1 + exp(-x)), without overflow warnings at the far ends."""
+    values = _wide(values)
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-values)))
 
 
 def _softmax(values: Values, length: int, labels: Labels) -> Values:
     """exp(x - max) / sum: the largest value of a row is subtracted first to avoid overflow."""
+    values = _wide(values)
     with np.errstate(invalid="ignore"):
         shifted = np.exp(values - values.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
@@ -90,7 +98,7 @@ def _top_k_values(values: Values, length: int, labels: Labels) -> Values:
 
 def _best(values: Values, k: int) -> Values:
     """Positions of the k largest values, best first; equal values keep their order."""
-    return np.asarray(np.argsort(-values, axis=1, kind="stable")[:, :k])
+    return np.asarray(np.argsort(-_wide(values), axis=1, kind="stable")[:, :k])
 
 
 def _labelled(index: Values, labels: Labels) -> Values:

@@ -13,9 +13,11 @@
     faults      turns a model's exceptions into the reason of a row, or into an error
     convert, column, outputs            outputs -> Arrow columns, with reasons for bad rows
     settle                              fixes the outputs of a model by a trial of it
+    alone                               checks that a row's outputs do not depend on other rows
     prefetch    runs an iterator in a thread of its own, behind a bounded queue
 """
 
+from nocturne.engine.alone import require_rows_alone
 from nocturne.engine.cast import cast_rows
 from nocturne.engine.device_model import DeviceModel
 from nocturne.engine.encode import Encode, EncodedOnce, encode, encoder
@@ -55,6 +57,7 @@ __all__ = [
     "pick_device",
     "predictions",
     "prefetch",
+    "require_rows_alone",
     "score",
     "score_cast",
     "search",

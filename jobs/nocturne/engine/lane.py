@@ -18,6 +18,7 @@ import torch
 from nocturne.engine.encode import Encoded
 from nocturne.engine.kernels import Run
 from nocturne.engine.model import Array
+from nocturne.errors import ModelError
 
 __all__ = ["Lane", "Streams"]
 
@@ -119,7 +120,7 @@ class Lane:
         if s.cuda:
             s.copy_out.wait_stream(s.compute)
         with s.on(s.copy_out):
-            for position, output in enumerate(self.outputs):
+            for position, output in enumerate(map(torch.atleast_1d, self.outputs)):
                 self._stage(position, output).copy_(output, non_blocking=True)
                 if s.cuda and self.graph is None:
                     output.record_stream(s.copy_out)
@@ -128,8 +129,20 @@ class Lane:
                 self.done.record(s.copy_out)
 
     def _stage(self, position: int, output: torch.Tensor) -> torch.Tensor:
-        """The pinned buffer that an output is copied into; bf16 becomes float32 on the way."""
-        if position == len(self.staged):
+        """The pinned buffer that an output is copied into; bf16 becomes float32 on the way.
+
+        Raises:
+            ModelError: the output has another shape than before, or not as many rows as were
+                submitted: to copy it would repeat its values.
+        """
+        is_new = position == len(self.staged)
+        expected = (self.size, *output.shape[1:]) if is_new else tuple(self.staged[position].shape)
+        if tuple(output.shape) != expected:
+            raise ModelError(
+                f"output {position} has shape {tuple(output.shape)} for {self.size} rows, expected "
+                f"{expected}: have the model return as many values for each row that it is given"
+            )
+        if is_new:
             half = output.dtype in (torch.bfloat16, torch.float16)
             dtype = torch.float32 if half else output.dtype
             self.staged.append(torch.empty(output.shape, dtype=dtype, pin_memory=self.streams.cuda))

@@ -39,11 +39,21 @@ def numbered(names: Collection[str]) -> bool:
     return {*names} == {*map(str, range(len(names)))}
 
 
-def without_padding(values: Array, size: int, count: int) -> Array:
-    """The first ``count`` of ``size`` rows. An array of another length is returned as it is: the
-    check of shapes refuses it."""
-    values = np.atleast_1d(values)
-    return values[:count] if len(values) == size else values
+def without_padding(outputs: NamedOutputs, size: int, count: int) -> NamedOutputs:
+    """The first ``count`` of ``size`` rows.
+
+    Raises:
+        ModelError: an output has another number of rows: those that it lacks can't be told from
+            the padding, nor from rows of other calls.
+    """
+    outputs = {name: np.atleast_1d(values) for name, values in outputs.items()}
+    for name, values in outputs.items():
+        if len(values) != size:
+            raise ModelError(
+                f"output {name!r} has shape {values.shape} for {size} rows, expected one value a "
+                "row: have the model return one for each row that it is given"
+            )
+    return {name: values[:count] for name, values in outputs.items()}
 
 
 def concatenated(pieces: Sequence[NamedOutputs | None]) -> NamedOutputs | None:

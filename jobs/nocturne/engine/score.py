@@ -198,10 +198,4 @@ def _predict(
         first_half = _predict(encoded, model, start, middle, size, reasons, faults)
         return first_half + _predict(encoded, model, middle, stop, size, reasons, faults)
     faults.answered = True
-    row_count = len(encoded_rows[0])
-    return [
-        {
-            name: without_padding(values, row_count, stop - start)
-            for name, values in outputs_by_name(raw).items()
-        }
-    ]
+    return [without_padding(outputs_by_name(raw), len(encoded_rows[0]), stop - start)]

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
 import pyarrow as pa
 
+from nocturne.engine.agree import agree, in_order
 from nocturne.engine.encode import Encoded, rows
-from nocturne.engine.model import Array, Model, Raw
+from nocturne.engine.model import Array, Model
 from nocturne.errors import ModelError
 from nocturne.records.plan import Tuning
 
@@ -298,7 +299,7 @@ class _Calls:
 
     def _called(self, size: int) -> list[Array]:
         sample, begun = _sized(self.encoded, size), time.perf_counter()
-        outputs = _arrays(self.model.predict(sample))
+        outputs = in_order(self.model.predict(sample))
         self.budget.spend(size, time.perf_counter() - begun)
         return outputs
 
@@ -385,25 +386,7 @@ def _sized(encoded: Encoded, count: int) -> Encoded:
     ]
 
 
-def _arrays(raw: Raw) -> list[Array]:
-    return list(raw.values() if isinstance(raw, Mapping) else raw)
-
-
 def _agree(expected: list[Array], outputs: list[Array], tolerance: float) -> bool:
     """Compares the rows that both have, since the slower kernel may have been given fewer."""
-    expected, outputs = [np.atleast_1d(a) for a in expected], [np.atleast_1d(a) for a in outputs]
     common = min((len(a) for a in (*expected, *outputs)), default=0)
-    expected, outputs = [a[:common] for a in expected], [a[:common] for a in outputs]
-    if [a.shape for a in expected] != [a.shape for a in outputs]:
-        return False
-    for first, second in zip(expected, outputs, strict=True):
-        if first.dtype == object or not np.issubdtype(first.dtype, np.floating):
-            if not np.array_equal(first, second):
-                return False
-        else:
-            scale = float(np.nanmax(np.abs(first), initial=0.0))
-            if not np.allclose(
-                first, second, rtol=tolerance, atol=tolerance * scale, equal_nan=True
-            ):
-                return False
-    return True
+    return agree([a[:common] for a in expected], [a[:common] for a in outputs], tolerance)

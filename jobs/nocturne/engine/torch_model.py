@@ -26,7 +26,8 @@ class TorchModel:
     Args:
         order: the position of each argument among the encoded tensors; None for their own order.
         names: the names of the outputs, if the program returns a dict.
-        writes: whether it may write to its arguments, which are copies then.
+        writes: whether it may write to its arguments, which are copies then, or in a later call to
+            what it has returned, which is copied too.
     """
 
     def __init__(
@@ -46,11 +47,18 @@ class TorchModel:
             result = self.run(
                 *(tensors if self.order is None else [tensors[i] for i in self.order])
             )
-            return arrays_of(result, self.names)
+            return arrays_of(result, self.names, copied=self._writes)
 
 
-def arrays_of(result: Any, names: Sequence[str] | None) -> Raw:
+def arrays_of(result: Any, names: Sequence[str] | None, *, copied: bool) -> Raw:
     """What a module returned, as arrays: by name if it is a dict, else in order."""
+
+    def to_numpy(tensor: torch.Tensor) -> Array:
+        if tensor.dtype in (torch.bfloat16, torch.float16):
+            tensor = tensor.float()
+        array = np.asarray(tensor.detach().numpy())
+        return array.copy() if copied else array
+
     if isinstance(result, dict):
         return {str(name): to_numpy(tensor) for name, tensor in result.items()}
     several = result if isinstance(result, (tuple, list)) else (result,)
@@ -60,9 +68,3 @@ def arrays_of(result: Any, names: Sequence[str] | None) -> Raw:
         )
     arrays = [to_numpy(tensor) for tensor in several]
     return dict(zip(names, arrays, strict=True)) if names else arrays
-
-
-def to_numpy(tensor: torch.Tensor) -> Array:
-    if tensor.dtype in (torch.bfloat16, torch.float16):
-        tensor = tensor.float()
-    return np.asarray(tensor.detach().numpy())

@@ -36,7 +36,8 @@ def arrays(
     n - 1, in any order) and have the same type, the frame is a matrix. A matrix is a vector for
     each row; but if ``outputs`` has one value for each column, or the columns are of several
     kinds, the columns are the outputs. The columns of a classifier's probabilities are named by
-    ``classes``. If the index of a Series or frame numbers the rows, it gives their order.
+    ``classes``. If the index of a Series or frame, or a level of it, numbers the rows, it gives
+    their order. No output shares its memory with the result.
 
     Args:
         before: the result of ``several`` for what the model returned for other rows.
@@ -84,13 +85,19 @@ def _plain(value: Any) -> Any:
 
 
 def _in_order(table: Any) -> Any:
-    """Sorts by an index that has the rows' numbers in another order; ignores any other index."""
+    """Sorts by the level of the index that has the rows' numbers, the innermost first: ``apply`` of
+    groups puts theirs before them. Ignores any other index.
+    """
     index = table.index
-    if index.is_monotonic_increasing or not pd.api.types.is_integer_dtype(index.dtype):
+    if index.nlevels == 1 and index.is_monotonic_increasing:
         return table
-    if index.hasnans or not np.array_equal(index.sort_values(), np.arange(len(index))):
-        return table
-    return table.sort_index()
+    for numbers in map(index.get_level_values, reversed(range(index.nlevels))):
+        if numbers.dtype.kind not in "iuf" or numbers.hasnans:
+            continue
+        order = np.argsort(numbers, kind="stable")
+        if np.array_equal(numbers[order], np.arange(len(index))):
+            return table.iloc[order]
+    return table
 
 
 def several(result: Any, rows: int) -> bool | None:
@@ -240,7 +247,9 @@ def _column(values: Any, rows: int) -> Array:
             )
         values = [values.item() if isinstance(values, np.ndarray) else values]
     array = (
-        _listed(list(values)) if isinstance(values, _LISTS) or values.dtype == object else values
+        _listed(list(values))
+        if isinstance(values, _LISTS) or values.dtype == object
+        else values.copy()  # the model may fill the same array again in its next call
     )
     # For a single row, some models return its values without the dimension of rows.
     return array[None] if rows == 1 and array.ndim == 1 and len(array) > 1 else array
@@ -273,7 +282,7 @@ def _listed(items: list[Any]) -> Array:
         ]
         arrays = [vector for vector in vectors if isinstance(vector, np.ndarray)]
         if len(arrays) < len(items) or len({array.shape for array in arrays}) > 1:
-            return _objects(vectors)
+            return _objects([v.copy() if isinstance(v, np.ndarray) else v for v in vectors])
         same = len({array.dtype.kind for array in arrays}) == 1
         return np.stack(arrays if same else [array.astype(object) for array in arrays])
     return _objects([None if item is pd.NA else item for item in items])
