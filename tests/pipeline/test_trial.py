@@ -211,6 +211,21 @@ def test_rows_with_nulls_and_rare_words_are_among_those_that_are_tried() -> None
     assert trial._choose(few, 64).equals(few)
 
 
+def test_a_graph_that_an_earlier_version_has_tried_is_tried_again(
+    project: Callable[..., config.Loaded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is checked since then may refuse it."""
+    loaded = project()
+    folder = loaded.home / "out" / "_nocturne" / "scores" / "trials"
+    for file in folder.iterdir():
+        file.unlink()
+    for checked, day, trials in (({}, DAY, 1), (trial._CHECKED, "2024-01-02", 2)):
+        with monkeypatch.context() as patched:
+            patched.setattr(trial, "_CHECKED", checked)
+            scored(loaded, day)
+        assert len([*folder.glob("small-1-*.json")]) == trials
+
+
 def test_a_partition_without_rows_tries_nothing(tmp_path: Path) -> None:
     ref = ModelRef("m", 1, "version 1", "pyfunc", "0" * 64, str(tmp_path))
     assert Resolved(ref).has_spec is False

@@ -50,6 +50,9 @@ _CANDIDATES = 16_384
 _UNUSUAL = 16
 """The most rows that are chosen for a null, and the most for a rare text."""
 
+_CHECKED = dict.fromkeys(("torch", "torch_pickled"), ("rows alone",))
+"""Backend -> what its trials check that earlier versions did not: trials that they kept are made
+again. Those of other models stay, since other rows might give other outputs."""
 _REASON_COLUMN = "_reason"
 """The engine's ``REASON``. Importing the engine would import torch."""
 
@@ -146,7 +149,8 @@ def kept_or_new(
 ) -> Trial:
     """The stored trial of an earlier run, or a new one."""
     ref = request.model
-    key = digest(ref.sha256, request.encoding.to_json(), request.spec, request.firm)
+    checked = _CHECKED.get(ref.backend, ())
+    key = digest(ref.sha256, request.encoding.to_json(), request.spec, request.firm, *checked)
     path = state.trial(f"{ref.name}-{ref.version}-{key[:12]}")
     if (stored := _stored(path, request)) is not None:
         return stored
