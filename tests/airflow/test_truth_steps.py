@@ -92,6 +92,7 @@ def test_each_hour_is_counted_and_told(project: Project) -> None:
     assert len(alerts.sent) == 2
 
 
+@pytest.mark.long
 def test_labels_in_a_store_are_read_with_the_credentials_of_the_connection(
     project: Project, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

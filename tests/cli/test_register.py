@@ -624,7 +624,6 @@ def test_a_version_that_can_not_be_signed_any_more_is_said_and_gets_no_alias(
     assert not client.get_registered_model("new").aliases
     for command in (["sign", "new", "1"], ["promote", "new", "1", "--alias", "champion"]):
         assert CliRunner().invoke(app, command).exit_code == 0
-    check_night(inferred())
 
 
 @pytest.mark.long
@@ -730,7 +729,7 @@ def test_a_model_that_gives_something_else_once_it_is_logged_is_not_registered(
     assert "'prediction' differs in 900 of 900 numbers, by up to 1" in said
     torch.save(Random(), tmp_path / "random.pth")
     said = said_of(client, tmp_path / "random.pth", *options)
-    assert "Does it draw random numbers" in said
+    assert "it draws random numbers" in said
 
 
 def test_an_artifact_that_the_store_changes_is_not_registered(

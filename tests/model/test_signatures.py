@@ -201,6 +201,7 @@ def test_a_key_with_a_password_and_one_of_the_environment(
     assert resolver(signed)().ref.version == 1
 
 
+@pytest.mark.long
 def test_versions_and_nights_have_two_keys_with_two_passwords(
     signed: config.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -248,6 +248,7 @@ class TestMlflow:
         night(loaded)
         write_labels(loaded, chance(DAYS[0]), DAYS[0])
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         found = truths_of(loaded, nights_of(loaded, DAYS[:1]))
         log_truths(loaded, found)
         assert "is not in MLflow" in caplog.text

@@ -100,10 +100,8 @@ def test_labels_scores_and_state_in_a_store(project: Project, bucket: Bucket) ->
     assert "did not answer" in away.problem
 
 
-@pytest.mark.parametrize(
-    "format_",
-    ["delta", pytest.param("iceberg", marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("format_", ["delta", "iceberg"])
 def test_labels_of_a_lake_table_are_those_of_its_last_version(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
 ) -> None:

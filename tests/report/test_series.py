@@ -87,7 +87,14 @@ def runs_of(client: MlflowClient) -> list[Run]:
     return list(client.search_runs([experiment_id(client, "nocturne/p")]))
 
 
-@pytest.mark.parametrize("there", [0, 1, 2], ids=["no run", "a run", "the night before"])
+@pytest.mark.parametrize(
+    "there",
+    [
+        pytest.param(0, id="no run", marks=pytest.mark.long),
+        pytest.param(1, id="a run", marks=pytest.mark.long),
+        pytest.param(2, id="the night before"),
+    ],
+)
 @pytest.mark.parametrize("first", [1.0, 2.0])
 def test_of_two_numbers_that_are_logged_at_once_the_newer_one_stays(
     client: MlflowClient, there: int, first: float

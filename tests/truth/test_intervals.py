@@ -45,6 +45,7 @@ def figures(kind: Any, rows: Rows, weights: Any = None, **more: Any) -> dict[str
     return found.figures()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", FIGURES)
 def test_the_bootstrap_covers(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     draw, names = FIGURES[kind]

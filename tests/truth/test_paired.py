@@ -83,6 +83,7 @@ def test_intervals_cover_for_the_auc_by_delong(monkeypatch: pytest.MonkeyPatch) 
     assert 930 <= covered <= 970
 
 
+@pytest.mark.long
 def test_intervals_cover_by_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(4)
     with monkeypatch.context() as patch:
