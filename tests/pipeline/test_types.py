@@ -14,8 +14,10 @@ import yaml
 
 from nocturne import config
 from nocturne.errors import InputError
+from nocturne.operate.rows import quarantined_rows
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.recording import judge_run
-from pipeline.conftest import DAYS, night_of, scored
+from pipeline.conftest import DAYS, judgement_of, night_of, scored
 
 DAY = DAYS[1]
 
@@ -146,3 +148,44 @@ def test_a_footer_of_such_times_refuses_no_night(
     judgement = judge_run(scored(config.load("p"), DAY))
     assert judgement.verdict == "ok"
     assert "10000-01-01" in judgement.quality.expectations[0].observed
+
+
+def test_a_row_with_text_that_is_not_utf8_is_quarantined_and_costs_no_night(
+    project: Callable[..., config.Loaded],
+) -> None:
+    loaded = project(quality__input_suite="i.yaml", quality__max_quarantined=0.01)
+    asked = {"column": "word", "value_set": ["a", "b", "c"]}
+    expectation = {"type": "expect_column_values_to_be_in_set", "kwargs": asked}
+    suite = loaded.home / "conf" / "expectations" / "i.yaml"
+    suite.write_text(yaml.safe_dump({"name": "i", "expectations": [expectation]}))
+    path = loaded.home / "data" / f"ds={DAY}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    words = [word and word.encode() for word in table["word"].to_pylist()]
+    words[5] = words[400] = b"caf\xe9"  # Latin-1
+    stored = pa.array(words, pa.binary())
+    text = pa.Array.from_buffers(pa.string(), len(stored), stored.buffers())
+    table = table.set_column(table.schema.get_field_index("word"), "word", text)
+    pq.write_table(table, path, row_group_size=250)
+
+    loaded = config.load("p")
+    manifest = night_of(loaded, DAY)
+
+    assert (manifest.rows_published, manifest.rows_quarantined) == (598, 2)
+    output = Places.of(loaded).output(manifest.partition)
+    kept = [
+        pq.read_table(output.state.quarantine_file(manifest.run_key, file.path))
+        for file in manifest.quarantine
+    ]
+    rows = pa.concat_tables(kept).select(["source_row", "reason"]).to_pylist()
+    why = "column word is no UTF-8 text"
+    assert rows == [{"source_row": 5, "reason": why}, {"source_row": 400, "reason": why}]
+    shown = quarantined_rows(loaded, manifest.partition)
+    assert [row[shown.columns.index("word")] for row in shown.rows] == [
+        "caf\N{REPLACEMENT CHARACTER}"
+    ] * 2
+    [found] = judgement_of(loaded, manifest).quality.expectations
+    nulls = table["word"].null_count + 2  # as if they were not there
+    assert (found.success, found.observed) == (
+        True,
+        f"0 of {600 - nulls} values unexpected; {nulls} null",
+    )

@@ -163,10 +163,13 @@ _WHOLE = re.compile(r"\.0+$")
 
 
 def python_values(column: Any) -> list[Any]:
-    """The values of an array, a column or a table as Python objects; times may be ``FarTime``."""
+    """The values of an array, a column or a table as Python objects; times may be ``FarTime``.
+
+    What is no UTF-8 in a text is U+FFFD.
+    """
     try:
         return list(column.to_pylist())
-    except OverflowError:
+    except (OverflowError, UnicodeDecodeError):
         if isinstance(column, (pa.RecordBatch, pa.Table)):
             values = [python_values(part) for part in column.columns]
             names = column.schema.names
@@ -178,6 +181,10 @@ def _python(value: pa.Scalar) -> Any:
     type_ = value.type
     try:
         return value.as_py()
+    except UnicodeDecodeError:
+        if is_text(type_):
+            return value.as_buffer().to_pybytes().decode(errors="replace")
+        return None  # a nested value
     except OverflowError:
         if pa.types.is_date(type_):
             return FarTime.of(str(np.datetime64(value.value, _UNITS[type_])))

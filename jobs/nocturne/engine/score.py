@@ -9,6 +9,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.columns.legible import legible
 from nocturne.encoding import Encoding
 from nocturne.engine.cast import cast_rows
 from nocturne.engine.column import Reasons
@@ -107,7 +108,7 @@ def score_cast(
     """``score`` of batches whose columns are cast first (``nocturne.fitting.casts``).
 
     Yields, in order, each batch as it was read, as the model saw it, and its predictions. A row
-    with a value that can't be cast has no prediction.
+    with a value that can't be cast, or with text that is not UTF-8, has no prediction.
 
     Raises:
         InputError: none of the first thousand values of a column can be cast.
@@ -118,7 +119,10 @@ def score_cast(
     def remembered() -> Iterator[pa.RecordBatch]:
         failed = dict.fromkeys(columns, 0)
         for batch in batches:
-            cast_batch, lost = cast_rows(batch, columns, failed) if columns else (batch, None)
+            cast_batch, lost = legible(batch, encoding.columns)
+            if columns:
+                cast_batch, uncast = cast_rows(cast_batch, columns, failed)
+                lost = uncast if lost is None else pc.coalesce(lost, uncast)
             waiting.append((batch, cast_batch, lost))
             yield cast_batch
 

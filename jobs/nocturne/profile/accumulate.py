@@ -205,7 +205,7 @@ class TableProfiler:
 
     def update(self, batch: pa.RecordBatch | Rows) -> None:
         """Count a batch; columns that are not in it are left out."""
-        rows = Rows.of(batch)
+        rows = Rows.of(batch).legible(self.segments)
         self.rows += len(rows)
         for name, profiler in self.columns.items():
             if name in rows.columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nocturne.columns.legible import legible
 from nocturne.columns.loops import present
 from nocturne.columns.normal import plain, plain_type
 from nocturne.columns.types import is_text
@@ -50,6 +51,11 @@ class Rows:
         rows = Rows(pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays)))
         rows.columns |= {n: column for n, column in self.columns.items() if n not in more}
         return rows
+
+    def legible(self, names: Iterable[str]) -> Rows:
+        """The rows with nulls for text of these columns that is not UTF-8."""
+        read, _ = legible(self.batch, names)
+        return self if read is self.batch else Rows(read)
 
     def by_value(self, name: str, values: Collection[str]) -> Iterator[tuple[str, Rows]]:
         """For each of ``values`` (as text), the rows that have it in column ``name``, if any."""

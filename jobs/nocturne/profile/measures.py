@@ -36,10 +36,11 @@ class Measurer:
 
     def __init__(self, measures: Sequence[Measure]) -> None:
         self._running = {measure.key: RunningMeasure(measure) for measure in measures}
+        self._columns = {name for measure in measures for name in measure.reads()}
 
     def update(self, batch: pa.RecordBatch | Rows) -> None:
         """Count a batch; it must have all columns of the measures."""
-        rows = Rows.of(batch)
+        rows = Rows.of(batch).legible(self._columns)
         for running in self._running.values():
             running.update(rows)
 
