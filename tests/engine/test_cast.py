@@ -48,6 +48,14 @@ def test_text_becomes_numbers_and_what_is_none_is_named(text: pa.DataType) -> No
     )
 
 
+def test_hexadecimal_text_is_no_number() -> None:
+    """It is an identifier, of which the longer ones would be negative numbers."""
+    text = ["0x10", "7", None, "0XFFFFFFFFFFFFFFFF", "-3"]
+    cast, why = cast_rows(pa.record_batch({"v": text}), {"v": Cast(pa.int64())})
+    assert cast["v"].to_pylist() == [None, 7, None, None, -3]
+    assert why.is_valid().to_pylist() == [True, False, False, True, False]
+
+
 @pytest.mark.parametrize(
     ("tensors", "type_"),
     [

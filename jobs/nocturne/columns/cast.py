@@ -15,7 +15,8 @@ _EXACT = 15
 
 
 def cast_column(column: pa.Array, target: pa.DataType, zone: str = "") -> pa.Array:
-    """The column as another type. Text is stripped before it becomes a number; empty text is null.
+    """The column as another type. Text is stripped before it becomes a number; empty text is null,
+    and hexadecimal is no number.
 
     Only floats may lose precision. NaN becomes null if the type has no NaN.
 
@@ -34,6 +35,8 @@ def cast_column(column: pa.Array, target: pa.DataType, zone: str = "") -> pa.Arr
     if is_text(source) and not is_text(target):
         column = pc.utf8_trim_whitespace(column)
         column = pc.if_else(pc.equal(column, ""), None, column)
+        if pa.types.is_integer(target):  # Arrow reads 0x10, and 0xffffffffffffffff as -1
+            _check(pc.invert(pc.match_substring(column, "x", ignore_case=True)))
     if pa.types.is_floating(source) and not pa.types.is_floating(target):
         column = pc.if_else(pc.is_nan(column), None, column)
         column = column.cast(pa.int64())
