@@ -5,16 +5,11 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from conftest import text
 from nocturne.columns.legible import legible
 
 WORDS = [b"a", b"\xff\xfe", None, "\N{LATIN SMALL LETTER E WITH ACUTE}".encode(), b"b\xe9"]
 """The second and the last are none."""
-
-
-def text(values: list[bytes | None]) -> pa.Array:
-    """A column of text that nobody has checked."""
-    stored = pa.array(values, pa.binary())
-    return pa.Array.from_buffers(pa.string(), len(stored), stored.buffers())
 
 
 def dictionary() -> pa.Array:

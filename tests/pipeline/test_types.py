@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from conftest import text
 from nocturne import config
 from nocturne.errors import InputError
 from nocturne.operate.rows import quarantined_rows
@@ -162,9 +163,7 @@ def test_a_row_with_text_that_is_not_utf8_is_quarantined_and_costs_no_night(
     table = pq.read_table(path, partitioning=None)
     words = [word and word.encode() for word in table["word"].to_pylist()]
     words[5] = words[400] = b"caf\xe9"  # Latin-1
-    stored = pa.array(words, pa.binary())
-    text = pa.Array.from_buffers(pa.string(), len(stored), stored.buffers())
-    table = table.set_column(table.schema.get_field_index("word"), "word", text)
+    table = table.set_column(table.schema.get_field_index("word"), "word", text(words))
     pq.write_table(table, path, row_group_size=250)
 
     loaded = config.load("p")

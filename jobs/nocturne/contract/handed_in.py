@@ -94,7 +94,7 @@ def settled(handed: HandedIn, encoding: Encoding, data: pa.Table) -> Encoding:
             that the model needs.
         ModelError: it raises, or returns other outputs.
     """
-    batch = _first_rows(as_scored(data, encoding), encoding)
+    batch = _first_rows(data, encoding)
     handed.check(encoding, data)
     try:
         raw = handed.load(encoding).predict(encode(batch, encoding))
@@ -134,7 +134,8 @@ def _require_free_names(handed: HandedIn, outputs: Sequence[OutputSpec]) -> None
 
 
 def _first_rows(data: pa.Table, encoding: Encoding) -> pa.RecordBatch:
-    [batch, *_] = data.slice(0, _TRIED).combine_chunks().to_batches()
+    first = as_scored(data.slice(0, _TRIED), encoding)
+    [batch, *_] = first.combine_chunks().to_batches()
     if (why := refusal_reasons(batch, encoding)) is None:
         return batch
     if why.null_count:
@@ -191,8 +192,7 @@ def log_handed_in(
         if handed.own is None:
             (folder / ENCODING_FILE).write_text(encoding.to_json(), encoding="utf-8")
         model, code = _as_a_night_loads(folder, encoding, name, allow_pickle)
-        first = _first_rows(as_scored(data, encoding), encoding)
-        require_rows_alone(model, encode(first, encoding))
+        require_rows_alone(model, encode(_first_rows(data, encoding), encoding))
         after = _scores(model, encoding, data, what)
         difference = largest_difference(before, after)
         built = make_baseline(
